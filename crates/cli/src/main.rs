@@ -1,0 +1,3 @@
+//! The `nico` binary: argument parsing and wiring, nothing else.
+
+fn main() {}

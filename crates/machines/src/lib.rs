@@ -1,0 +1,1 @@
+//! One machine at a time: reach it, know it, configure it, take the configuration off again.

@@ -1,0 +1,1 @@
+//! Hosts made of Linux namespaces, and what runs NICO on one laptop.

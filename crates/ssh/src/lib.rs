@@ -1,0 +1,1 @@
+//! Sessions to machines over SSH, with pinned host keys.
