@@ -1,0 +1,39 @@
+//! Labels, annotations, finalizers and field managers, each named once.
+
+/// Label on a Machine that is claimed, and on all that a cluster owns: the cluster's name.
+pub const CLUSTER: &str = "nico.homystack.com/cluster";
+
+/// Label beside [`CLUSTER`]: `control-plane` or `worker`.
+pub const ROLE: &str = "nico.homystack.com/role";
+
+/// Annotation on a claimed Machine: the uid of the cluster that holds the claim, so that a
+/// cluster that was deleted and made again does not inherit the claims of the old one.
+pub const CLUSTER_UID: &str = "nico.homystack.com/cluster-uid";
+
+/// Annotation on a Machine: the disk was installed from scratch once and never will be again.
+pub const FULL_INSTALLATION_APPLIED: &str = "nico.homystack.com/fullInstallationApplied";
+
+/// Annotation on a Machine: the fingerprint of the changed host key that the user trusts.
+pub const RESET_HOST_KEY: &str = "nio.homystack.com/reset-host-key";
+
+/// Annotation: any new value starts a reconcile now and resets the backoff.
+pub const RECONCILE_AT: &str = "nio.homystack.com/reconcile-at";
+
+/// Annotation with the value `true` on a NixosConfiguration that is being deleted: give up
+/// the host, which stays as it is.
+pub const FORCE_REMOVE: &str = "nio.homystack.com/force-remove";
+
+/// Finalizer on a NixosConfiguration: takes the configuration off the machine.
+pub const CONFIGURATION_FINALIZER: &str = "nio.homystack.com/remove";
+
+/// Finalizer on a KubernetesCluster: releases all machines.
+pub const CLUSTER_FINALIZER: &str = "nico.homystack.com/cluster";
+
+/// Field manager of the Machine controller.
+pub const MACHINE_CONTROLLER: &str = "nio-machine-controller";
+
+/// Field manager of the NixosConfiguration controller.
+pub const CONFIGURATION_CONTROLLER: &str = "nio-configuration-controller";
+
+/// Field manager of the KubernetesCluster controller.
+pub const CLUSTER_CONTROLLER: &str = "nico-cluster-controller";
