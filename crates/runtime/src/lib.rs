@@ -1,1 +1,19 @@
-//! What every NICO controller shares.
+//! What every controller shares, and nothing that knows a custom resource.
+//!
+//! - [`context`]: what a controller is given when it starts
+//! - [`category`], [`backoff`]: how bad an error is, and how long to wait after it
+//! - [`events`], [`status`]: how controllers speak to people and to each other
+//! - [`leader`]: one process at a time, by a Lease
+//! - [`server`]: probes and metrics over HTTP
+//! - [`shutdown`]: from a signal to an orderly end
+//! - [`telemetry`] for the logs
+
+pub mod backoff;
+pub mod category;
+pub mod context;
+pub mod events;
+pub mod leader;
+pub mod server;
+pub mod shutdown;
+pub mod status;
+pub mod telemetry;

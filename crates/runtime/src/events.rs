@@ -1,0 +1,124 @@
+//! Events on objects, for people. An event that cannot be published never stops a controller.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+use tracing::{debug, warn};
+
+/// One thing that happened to an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether a person should look.
+    pub kind: EventKind,
+    /// Stable word in `PascalCase`, documented.
+    pub reason: &'static str,
+    /// What the controller did, in `PascalCase`.
+    pub action: &'static str,
+    /// A sentence, at most 1 kB; longer ones are cut.
+    pub note: String,
+}
+
+/// Whether a person should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// All is well.
+    Normal,
+    /// Something is not as it should be.
+    Warning,
+}
+
+/// Publishes events in the name of one controller. Repeated events are counted, not repeated.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// Events that are reported by `controller`, a name such as `nico-operator`.
+    pub fn new(client: Client, controller: &str) -> Self {
+        let reporter = Reporter {
+            controller: controller.to_owned(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
+    }
+
+    /// Publishes an event on `object`. A failure is logged.
+    pub async fn publish(&self, object: &impl Resource<DynamicType = ()>, event: Event) {
+        let reference = object.object_ref(&());
+        log(&reference, &event);
+        let published = self
+            .recorder
+            .publish(
+                &kube::runtime::events::Event {
+                    type_: match event.kind {
+                        EventKind::Normal => EventType::Normal,
+                        EventKind::Warning => EventType::Warning,
+                    },
+                    reason: event.reason.to_owned(),
+                    note: Some(cut(event.note)),
+                    action: event.action.to_owned(),
+                    secondary: None,
+                },
+                &reference,
+            )
+            .await;
+        if let Err(error) = published {
+            debug!(%error, reason = event.reason, "event not published");
+        }
+    }
+}
+
+fn log(reference: &ObjectReference, event: &Event) {
+    let kind = reference.kind.as_deref().unwrap_or_default();
+    let namespace = reference.namespace.as_deref().unwrap_or_default();
+    let name = reference.name.as_deref().unwrap_or_default();
+    match event.kind {
+        EventKind::Normal => {
+            tracing::info!(
+                kind,
+                namespace,
+                name,
+                reason = event.reason,
+                "{}",
+                event.note
+            );
+        }
+        EventKind::Warning => {
+            warn!(
+                kind,
+                namespace,
+                name,
+                reason = event.reason,
+                "{}",
+                event.note
+            );
+        }
+    }
+}
+
+/// The API server refuses notes of more than 1,024 bytes.
+fn cut(note: String) -> String {
+    const MAX_BYTES: usize = 1024;
+    if note.len() <= MAX_BYTES {
+        return note;
+    }
+    let end = (0..=MAX_BYTES - '…'.len_utf8())
+        .rev()
+        .find(|index| note.is_char_boundary(*index))
+        .unwrap_or(0);
+    format!("{}…", &note[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_fit_the_limit_of_the_api() {
+        assert_eq!(cut("short".to_owned()), "short");
+        assert!(cut("ä".repeat(1000)).len() <= 1024);
+    }
+}
