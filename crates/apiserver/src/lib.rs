@@ -1,1 +1,4 @@
 //! An embedded Kubernetes API server for development and tests.
+
+pub mod patch;
+pub mod schema;
