@@ -27,7 +27,7 @@ pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn machine_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 500,
+        "maxItems": 400,
         "x-kubernetes-list-type": "set",
         "items": {
             "type": "string",

@@ -1,0 +1,8 @@
+use clap::Args;
+
+#[derive(Args)]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(_: Arguments) -> anyhow::Result<()> {
+    Ok(())
+}
