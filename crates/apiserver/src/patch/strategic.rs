@@ -406,16 +406,13 @@ mod tests {
     fn finalizers_are_added_and_deleted_one_by_one() {
         let live = json!({"metadata": {"finalizers": ["a", "b"]}});
         assert_eq!(
-            patched(
-                live.clone(),
-                json!({"metadata": {"finalizers": ["c", "a"]}})
-            ),
+            patched(&live, &json!({"metadata": {"finalizers": ["c", "a"]}})),
             json!({"metadata": {"finalizers": ["c", "a", "b"]}})
         );
         assert_eq!(
             patched(
-                live,
-                json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}})
+                &live,
+                &json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}})
             ),
             json!({"metadata": {"finalizers": ["b"]}})
         );
