@@ -2,6 +2,24 @@
 //! the structural schemas of custom resources.
 
 mod builtin;
+mod cause;
+mod cel_value;
+#[cfg(test)]
+mod conformance;
+mod custom;
+mod defaulting;
+mod formats;
+mod list_rules;
+mod list_types;
 mod merge_type;
+mod node;
+mod path;
+mod pruning;
+mod rule_checks;
+mod rules;
+mod structural;
+mod validation;
 
+pub use cause::{Cause, CauseReason};
+pub use custom::Schema;
 pub use merge_type::{ListKey, ListType, MergeType, PatchStrategy};

@@ -1,0 +1,137 @@
+//! Values of custom resources as CEL sees them: typed by the schema.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kube_cel::cel::objects::{Key, Map};
+use kube_cel::cel::{Context, Program, Value as CelValue};
+use serde_json::{Number, Value};
+
+use super::node::{Node, ValueType};
+
+/// Words of CEL that cannot be field names.
+const RESERVED_WORDS: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+static TIMESTAMP: LazyLock<Program> = LazyLock::new(|| conversion("timestamp(text)"));
+static DURATION: LazyLock<Program> = LazyLock::new(|| conversion("duration(text)"));
+
+fn conversion(expression: &str) -> Program {
+    Program::compile(expression).expect("a call with one argument is valid CEL")
+}
+
+/// A value as an expression sees it. Numbers of type `number` are doubles even if they
+/// are whole; dates, durations and bytes get their own types.
+pub(super) fn to_cel(node: &Node, value: &Value) -> CelValue {
+    match value {
+        Value::Null => CelValue::Null,
+        Value::Bool(flag) => CelValue::Bool(*flag),
+        Value::Number(number) => number_to_cel(number, node.value_type),
+        Value::String(text) => string_to_cel(node, text),
+        Value::Array(items) => {
+            let unknown = Node::default();
+            let item_node = node.items.as_deref().unwrap_or(&unknown);
+            CelValue::List(Arc::new(
+                items.iter().map(|item| to_cel(item_node, item)).collect(),
+            ))
+        }
+        Value::Object(fields) => {
+            let unknown = Node::default();
+            let is_map = node.additional_properties.is_some();
+            let map: HashMap<Key, CelValue> = fields
+                .iter()
+                .map(|(name, value)| {
+                    let key = if is_map { name.clone() } else { escape(name) };
+                    let field = node.field(name).unwrap_or(&unknown);
+                    (Key::String(Arc::new(key)), to_cel(field, value))
+                })
+                .collect();
+            CelValue::Map(Map { map: Arc::new(map) })
+        }
+    }
+}
+
+fn number_to_cel(number: &Number, value_type: Option<ValueType>) -> CelValue {
+    let as_double = CelValue::Float(number.as_f64().unwrap_or(f64::NAN));
+    if value_type == Some(ValueType::Number) {
+        return as_double;
+    }
+    number.as_i64().map_or(as_double, CelValue::Int)
+}
+
+fn string_to_cel(node: &Node, text: &str) -> CelValue {
+    let plain = || CelValue::String(Arc::new(text.to_owned()));
+    if node.int_or_string {
+        return plain();
+    }
+    let converted = match node.limits.format.as_deref() {
+        Some("date-time") => convert(&TIMESTAMP, text),
+        Some("date") => convert(&TIMESTAMP, &format!("{text}T00:00:00Z")),
+        Some("duration") => convert(&DURATION, text),
+        Some("byte") => STANDARD
+            .decode(text)
+            .ok()
+            .map(|bytes| CelValue::Bytes(Arc::new(bytes))),
+        _ => None,
+    };
+    converted.unwrap_or_else(plain)
+}
+
+/// Lets CEL itself read a text as a timestamp or duration.
+fn convert(program: &Program, text: &str) -> Option<CelValue> {
+    let mut context = Context::default();
+    context.add_variable_from_value("text", text.to_owned());
+    program.execute(&context).ok()
+}
+
+/// A field name as expressions have to write it.
+pub(super) fn escape(name: &str) -> String {
+    if RESERVED_WORDS.contains(&name) {
+        return format!("__{name}__");
+    }
+    name.replace("__", "__underscores__")
+        .replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_cel_cannot_write_are_escaped() {
+        for (name, escaped) in [
+            ("replicas", "replicas"),
+            ("max_size", "max_size"),
+            ("namespace", "__namespace__"),
+            ("a.b-c/d", "a__dot__b__dash__c__slash__d"),
+            ("a__b", "a__underscores__b"),
+        ] {
+            assert_eq!(escape(name), escaped);
+        }
+    }
+}

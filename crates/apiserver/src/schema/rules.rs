@@ -1,0 +1,230 @@
+//! Rules of custom resources in CEL (`x-kubernetes-validations`).
+//!
+//! The expressions and Kubernetes' function libraries are those of `kube-cel`. What is
+//! evaluated where, and the words of the errors, follow kube-apiserver: items of lists are
+//! compared with those of the same keys before, unchanged values are not complained about,
+//! and `optionalOldSelf` gives an optional value.
+
+use std::sync::Arc;
+
+use kube_cel::KubeCelExt;
+use kube_cel::cel::objects::OptionalValue;
+use kube_cel::cel::{Context, ExecutionError, Program, Value as CelValue};
+use serde_json::Value;
+
+use super::cause::Cause;
+use super::cel_value::to_cel;
+use super::node::Node;
+use super::path;
+
+thread_local! {
+    /// The functions that rules may call. A thread's own, as contexts cannot be shared.
+    static FUNCTIONS: Context<'static> = Context::default().with_all();
+}
+
+/// The longest message that an expression may give, in bytes.
+const MAX_MESSAGE_LENGTH: usize = 10_240;
+
+/// One rule, compiled.
+#[derive(Debug)]
+pub(super) struct Rule {
+    source: kube_cel::Rule,
+    program: Program,
+    message_program: Option<Program>,
+    /// Whether the rule compares with the value before.
+    uses_old_self: bool,
+}
+
+impl Rule {
+    /// Reads the rules of a schema; those that do not compile have been refused before.
+    pub(super) fn read_all(schema: &Value) -> Vec<Self> {
+        let rules = schema
+            .get("x-kubernetes-validations")
+            .and_then(Value::as_array);
+        rules
+            .into_iter()
+            .flatten()
+            .filter_map(|rule| Self::read(rule).ok())
+            .collect()
+    }
+
+    /// Reads and compiles one rule.
+    pub(super) fn read(rule: &Value) -> Result<Self, RuleError> {
+        let source: kube_cel::Rule = serde_json::from_value(rule.clone())
+            .map_err(|error| RuleError::Rule(error.to_string()))?;
+        let program =
+            Program::compile(&source.rule).map_err(|error| RuleError::Rule(error.to_string()))?;
+        let message_program = source
+            .message_expression
+            .as_deref()
+            .map(Program::compile)
+            .transpose()
+            .map_err(|error| RuleError::MessageExpression(error.to_string()))?;
+        let uses_old_self = program.references().has_variable("oldSelf");
+        Ok(Self {
+            source,
+            program,
+            message_program,
+            uses_old_self,
+        })
+    }
+
+    /// Whether the rule compares with the value before.
+    pub(super) fn uses_old_self(&self) -> bool {
+        self.uses_old_self
+    }
+
+    /// What the rule says for people: its message, or else the rule itself.
+    fn in_words(&self) -> &str {
+        match self.source.message.as_deref().map(str::trim) {
+            Some(message) if !message.is_empty() => message,
+            _ => self.source.rule.trim(),
+        }
+    }
+}
+
+/// Which part of a rule does not compile, and why.
+pub(super) enum RuleError {
+    /// The rule itself.
+    Rule(String),
+    /// The expression that gives its message.
+    MessageExpression(String),
+}
+
+/// Evaluates all rules of an object. `old` is what it was before an update.
+pub(super) fn evaluate(root: &Node, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    FUNCTIONS.with(|functions| evaluate_value(root, object, old, "", functions, &mut causes));
+    causes
+}
+
+fn evaluate_value(
+    node: &Node,
+    value: &Value,
+    old: Option<&Value>,
+    at: &str,
+    functions: &Context<'_>,
+    causes: &mut Vec<Cause>,
+) {
+    if !node.rules.is_empty() {
+        evaluate_rules(node, value, old, at, functions, causes);
+    }
+    match value {
+        Value::Object(fields) => {
+            let old = old.filter(|_| !node.atomic_map);
+            for (name, value) in fields {
+                let old = old.and_then(|old| old.get(name));
+                if let Some(property) = node.properties.get(name) {
+                    let at = path::child(at, name);
+                    evaluate_value(property, value, old, &at, functions, causes);
+                } else if let Some(values) = node.field(name) {
+                    let at = path::key(at, name);
+                    evaluate_value(values, value, old, &at, functions, causes);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(item_node) = &node.items {
+                for (position, item) in items.iter().enumerate() {
+                    let old = node.same_item(item, old);
+                    let at = path::index(at, position);
+                    evaluate_value(item_node, item, old, &at, functions, causes);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn evaluate_rules(
+    node: &Node,
+    value: &Value,
+    old: Option<&Value>,
+    at: &str,
+    functions: &Context<'_>,
+    causes: &mut Vec<Cause>,
+) {
+    let mut plain = functions.new_inner_scope();
+    plain.add_variable_from_value("self", to_cel(node, value));
+    let old_self = old.map(|old| to_cel(node, old));
+    let mut optional = plain.new_inner_scope();
+    let optional_old_self = old_self
+        .clone()
+        .map_or_else(OptionalValue::none, OptionalValue::of);
+    optional.add_variable_from_value("oldSelf", CelValue::Opaque(Arc::new(optional_old_self)));
+    let mut with_old = plain.new_inner_scope();
+    if let Some(old_self) = old_self {
+        with_old.add_variable_from_value("oldSelf", old_self);
+    }
+    for rule in &node.rules {
+        let takes_optional = rule.source.optional_old_self == Some(true);
+        if rule.uses_old_self && old.is_none() && !takes_optional {
+            continue;
+        }
+        let context = if takes_optional { &optional } else { &with_old };
+        let unchanged = !rule.uses_old_self && old == Some(value);
+        match rule.program.execute(context) {
+            Ok(CelValue::Bool(true)) => {}
+            _ if unchanged => {}
+            Ok(_) => causes.push(failure(rule, value, at, &with_old)),
+            Err(error) => {
+                let value = Value::from(node.value_type.map_or("", |known| known.as_str()));
+                let detail = describe(&error, rule);
+                causes.push(Cause::invalid(at, &value, detail));
+            }
+        }
+    }
+}
+
+/// What is said about a rule that does not hold.
+fn failure(rule: &Rule, value: &Value, at: &str, context: &Context<'_>) -> Cause {
+    let field = format!(
+        "{at}{}",
+        rule.source.field_path.as_deref().map_or("", str::trim)
+    );
+    let field = field.trim_start_matches('.');
+    let detail = computed_message(rule, context).unwrap_or_else(|| match &rule.source.message {
+        Some(message) if !message.is_empty() => message.trim().to_owned(),
+        _ => format!("failed rule: {}", rule.source.rule.trim()),
+    });
+    match rule.source.reason.as_deref() {
+        Some("FieldValueForbidden") => Cause::forbidden(field, detail),
+        Some("FieldValueRequired") => Cause::required(field, detail),
+        Some("FieldValueDuplicate") => Cause::duplicate(field, value),
+        _ if value.is_object() || value.is_array() => Cause::invalid_object(field, detail),
+        _ => Cause::invalid(field, value, detail),
+    }
+}
+
+/// The message that the rule's expression gives, if it gives a usable one.
+fn computed_message(rule: &Rule, context: &Context<'_>) -> Option<String> {
+    match rule.message_program.as_ref()?.execute(context) {
+        Ok(CelValue::String(message)) => {
+            let message = message.trim();
+            let usable = !message.is_empty()
+                && message.len() <= MAX_MESSAGE_LENGTH
+                && !message.contains('\n');
+            usable.then(|| message.to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// An error while a rule was evaluated, in the words of kube-apiserver.
+fn describe(error: &ExecutionError, rule: &Rule) -> String {
+    let cause = match error {
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::NoSuchOverload => {
+            return format!(
+                "'no such overload': call arguments did not match a supported operator, \
+                 function or macro signature for rule: {}",
+                rule.in_words()
+            );
+        }
+        ExecutionError::DivisionByZero(_) => "division by zero".into(),
+        ExecutionError::RemainderByZero(_) => "modulus by zero".into(),
+        ExecutionError::Overflow(..) => "integer overflow".into(),
+        other => other.to_string(),
+    };
+    format!("{cause} evaluating rule: {}", rule.in_words())
+}
