@@ -1,0 +1,283 @@
+//! The `git` program with the credentials of one repository.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nico_api::names::GitUrl;
+use tempfile::NamedTempFile;
+use tokio::process::Command;
+
+use crate::credentials::Credentials;
+use crate::error::{GitError, without_user_information};
+
+/// What a child may keep of our own environment: where programs, certificates and proxies are.
+const KEPT: &[&str] = &[
+    "PATH",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+];
+
+/// The `git` program, ready to talk to one repository with one set of credentials.
+///
+/// The SSH agent that holds a private key lives as long as this value.
+pub struct Git {
+    url: String,
+    environment: Vec<(&'static str, OsString)>,
+    _agent: Option<nico_ssh::Agent>,
+    _known_hosts: Option<NamedTempFile>,
+}
+
+impl Git {
+    /// Prepares the program for `url`. Nothing is sent yet.
+    pub async fn new(url: &GitUrl, credentials: &Credentials) -> Result<Self, GitError> {
+        let public_url = without_user_information(url.as_str());
+        let mut git = Self {
+            url: public_url.clone(),
+            environment: plain_environment(),
+            _agent: None,
+            _known_hosts: None,
+        };
+        match credentials {
+            Credentials::Anonymous => {}
+            Credentials::Token(token) => git.log_in_with_password(url, "x-access-token", token)?,
+            Credentials::Password { username, password } => {
+                git.log_in_with_password(url, username, password)?;
+            }
+            Credentials::Key {
+                private_key,
+                known_hosts,
+            } => {
+                if http_origin(url).is_some() {
+                    return Err(GitError::UnusableCredentials {
+                        url: public_url,
+                        wanted: "an SSH URL",
+                        instead: "token, or username and password",
+                    });
+                }
+                let credentials = nico_ssh::Credentials::default()
+                    .with_private_key(private_key)
+                    .map_err(|source| GitError::PrivateKey {
+                        url: public_url,
+                        source,
+                    })?;
+                let agent = nico_ssh::Agent::start(&credentials)
+                    .await
+                    .map_err(GitError::Agent)?;
+                git.set("SSH_AUTH_SOCK", agent.socket());
+                git._agent = Some(agent);
+                git.trust(known_hosts.as_deref())?;
+            }
+        }
+        Ok(git)
+    }
+
+    /// Runs `git` with `arguments`, in `directory` if there is one, and gives what it wrote to
+    /// its standard output. A child that is not done within `deadline` is ended.
+    pub async fn run(
+        &self,
+        arguments: &[&str],
+        directory: Option<&Path>,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, GitError> {
+        let mut command = Command::new("git");
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(directory) = directory {
+            command.current_dir(directory);
+        }
+        let output = tokio::time::timeout(deadline, command.output())
+            .await
+            .map_err(|_| GitError::TimedOut {
+                url: self.url.clone(),
+                deadline,
+            })?
+            .map_err(GitError::Start)?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(GitError::from_answer(
+                &self.url,
+                &String::from_utf8_lossy(&output.stderr),
+            ))
+        }
+    }
+
+    /// The URL without user information, as it may be shown.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
+    }
+
+    /// Adds a header to the requests for the origin of `url`, and for no other.
+    fn log_in_with_password(
+        &mut self,
+        url: &GitUrl,
+        username: &str,
+        password: &str,
+    ) -> Result<(), GitError> {
+        let origin = http_origin(url).ok_or_else(|| GitError::UnusableCredentials {
+            url: self.url.clone(),
+            wanted: "an https URL",
+            instead: "ssh-privatekey",
+        })?;
+        let basic = STANDARD.encode(format!("{username}:{password}"));
+        self.set("GIT_CONFIG_COUNT", "1");
+        self.set("GIT_CONFIG_KEY_0", format!("http.{origin}/.extraHeader"));
+        self.set(
+            "GIT_CONFIG_VALUE_0",
+            format!("Authorization: Basic {basic}"),
+        );
+        Ok(())
+    }
+
+    /// Tells `ssh` which host keys to trust. Host keys are public, so a file may hold them.
+    fn trust(&mut self, known_hosts: Option<&str>) -> Result<(), GitError> {
+        let mut file =
+            NamedTempFile::with_prefix("nico-known-hosts-").map_err(GitError::KnownHosts)?;
+        let checking = match known_hosts {
+            Some(keys) => {
+                writeln!(file, "{keys}").map_err(GitError::KnownHosts)?;
+                "yes"
+            }
+            None => {
+                tracing::warn!(
+                    repository = self.url,
+                    "the Secret has no known_hosts: whatever host key the Git server shows is trusted"
+                );
+                "accept-new"
+            }
+        };
+        self.set(
+            "GIT_SSH_COMMAND",
+            format!(
+                "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking={checking} \
+                 -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null",
+                nico_ssh::quote(&file.path().display().to_string())
+            ),
+        );
+        self._known_hosts = Some(file);
+        Ok(())
+    }
+}
+
+/// An environment in which `git` asks nobody, reads nobody's configuration, speaks English, and
+/// opens no other kinds of URL than a spec may name.
+fn plain_environment() -> Vec<(&'static str, OsString)> {
+    let kept = KEPT
+        .iter()
+        .filter_map(|name| std::env::var_os(name).map(|value| (*name, value)));
+    let set = [
+        ("LC_ALL", "C"),
+        ("HOME", "/nonexistent"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_ALLOW_PROTOCOL", "https:http:ssh:file"),
+    ];
+    kept.chain(set.map(|(name, value)| (name, value.into())))
+        .collect()
+}
+
+/// `https://host:port` of an HTTP URL; `None` for other URLs.
+fn http_origin(url: &GitUrl) -> Option<String> {
+    let (scheme, rest) = url.as_str().split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    matches!(scheme, "http" | "https").then(|| format!("{scheme}://{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> GitUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_origin_is_scheme_host_and_port() {
+        let origin = |text: &str| http_origin(&url(text));
+        assert_eq!(
+            origin("https://me:pw@git.example:8443/a/b.git").as_deref(),
+            Some("https://git.example:8443")
+        );
+        assert_eq!(
+            origin("http://git.example").as_deref(),
+            Some("http://git.example")
+        );
+        assert_eq!(origin("ssh://git@git.example/a"), None);
+        assert_eq!(origin("git@git.example:a"), None);
+        assert_eq!(origin("file:///srv/a"), None);
+    }
+
+    #[tokio::test]
+    async fn a_token_goes_into_a_header_for_its_own_origin_only() {
+        let git = Git::new(
+            &url("https://git.example/clusters.git"),
+            &Credentials::Token("t0ken".to_owned()),
+        )
+        .await
+        .unwrap();
+        let value = |name: &str| {
+            git.environment
+                .iter()
+                .find(|(set, _)| *set == name)
+                .map(|(_, value)| value.to_string_lossy().into_owned())
+        };
+        assert_eq!(
+            value("GIT_CONFIG_KEY_0").as_deref(),
+            Some("http.https://git.example/.extraHeader")
+        );
+        assert_eq!(
+            value("GIT_CONFIG_VALUE_0"),
+            Some(format!(
+                "Authorization: Basic {}",
+                STANDARD.encode("x-access-token:t0ken")
+            ))
+        );
+        assert_eq!(value("GIT_TERMINAL_PROMPT").as_deref(), Some("0"));
+    }
+
+    #[tokio::test]
+    async fn credentials_for_another_kind_of_url_are_refused() {
+        let token = Credentials::Token("t".to_owned());
+        let key = Credentials::Key {
+            private_key: "k".to_owned(),
+            known_hosts: None,
+        };
+        for (address, credentials) in [
+            ("git@git.example:x", &token),
+            ("ssh://git@git.example/x", &token),
+            ("https://git.example/x", &key),
+        ] {
+            let error = Git::new(&url(address), credentials).await.err();
+            assert!(
+                matches!(error, Some(GitError::UnusableCredentials { .. })),
+                "{address}: {error:?}"
+            );
+        }
+    }
+}
