@@ -1,0 +1,95 @@
+# A NixOS-shaped flake without nixpkgs: the systems are plain derivations with the one file
+# that deploying asks for, `bin/switch-to-configuration`.
+#
+# The operator puts three files beside this one: `cluster.nix` (who is in the cluster),
+# `join-token` and `machine-ssh-key`. Without them the flake still has `minimal`.
+{
+  description = "Clusters for the hosts of `nico sandbox`";
+
+  outputs =
+    { self }:
+    let
+      platform = import ./platform.nix;
+      package = import ./package.nix { inherit platform; };
+      system = import ./system.nix { inherit platform; };
+      service = import ./services.nix { inherit platform; };
+
+      cluster =
+        if builtins.pathExists ./cluster.nix then
+          import ./cluster.nix
+        else
+          {
+            controlPlane = [ ];
+            workers = [ ];
+          };
+
+      # With `secretDelivery: Host` the token is not beside the flake but on the host.
+      token =
+        if builtins.pathExists ./join-token then
+          builtins.path {
+            name = "join-token";
+            path = ./join-token;
+          }
+        else
+          "/var/lib/nio/files/join-token";
+
+      k3s = package.k3s (import ./kubernetes-version.nix);
+      servers = map (node: "https://${node.ip}:6443") cluster.controlPlane;
+
+      controlPlane =
+        node:
+        system {
+          name = node.name;
+          services = [
+            (service.server { inherit k3s token node; })
+            (service.agent {
+              inherit
+                k3s
+                token
+                node
+                servers
+                ;
+              role = "control-plane";
+            })
+          ];
+        };
+
+      worker =
+        node:
+        system {
+          name = node.name;
+          services = [
+            (service.agent {
+              inherit
+                k3s
+                token
+                node
+                servers
+                ;
+              role = "worker";
+            })
+          ];
+        };
+
+      configuration = toplevel: { config.system.build = { inherit toplevel; }; };
+
+      configurations =
+        toplevel: nodes:
+        builtins.listToAttrs (
+          map (node: {
+            name = node.name;
+            value = configuration (toplevel node);
+          }) nodes
+        );
+    in
+    {
+      nixosConfigurations = {
+        minimal = configuration (system {
+          name = "minimal";
+          services = [ ];
+        });
+      }
+      // configurations controlPlane cluster.controlPlane
+      // configurations worker cluster.workers;
+    };
+}

@@ -1,0 +1,100 @@
+//! The Git repository of a sandbox: a flake that needs no nixpkgs, so that a system is
+//! evaluated, built and copied in well under a second.
+//!
+//! A control plane of it runs a Kubernetes API of its own, in memory. With more than one
+//! control plane these do not share their data: every node registers with all of them, so
+//! each shows all nodes, but what a user creates in one is not in the others.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::command::{self, CommandError};
+use crate::state::{StateError, file_error};
+
+const FILES: &[(&str, &str)] = &[
+    ("flake.nix", include_str!("flake.nix")),
+    ("k3s.sh", include_str!("k3s.sh")),
+    ("kubernetes-version.nix", include_str!("kubernetes-version.nix")),
+    ("package.nix", include_str!("package.nix")),
+    ("services.nix", include_str!("services.nix")),
+    ("switch-to-configuration.sh", include_str!("switch-to-configuration.sh")),
+    ("system.nix", include_str!("system.nix")),
+];
+
+/// Why the repository cannot be made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// A file cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// `git` failed.
+    #[error("cannot commit to the repository of the sandbox")]
+    Git(#[from] CommandError),
+}
+
+/// A Git repository with the flake, on branch `main`.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    directory: PathBuf,
+}
+
+impl Repository {
+    /// Makes the repository in a directory that does not exist yet.
+    ///
+    /// # Errors
+    /// When a file cannot be written or `git` fails.
+    pub fn create(directory: &Path) -> Result<Self, RepositoryError> {
+        fs::create_dir_all(directory).map_err(file_error("create", directory))?;
+        let repository = Self {
+            directory: directory.to_owned(),
+        };
+        repository.git(&["init", "--quiet", "--initial-branch", "main"])?;
+        let platform = format!("\"{}-linux\"\n", std::env::consts::ARCH);
+        repository.write("platform.nix", &platform)?;
+        for (path, content) in FILES {
+            repository.write(path, content)?;
+        }
+        repository.commit("Add the clusters of the sandbox")?;
+        Ok(repository)
+    }
+
+    /// The URL that goes into `gitRepo`; the operator must allow file URLs.
+    pub fn url(&self) -> String {
+        format!("file://{}", self.directory.display())
+    }
+
+    /// Writes a file in the working tree, which nobody sees before [`Repository::commit`].
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &str, content: &str) -> Result<(), RepositoryError> {
+        let path = self.directory.join(path);
+        Ok(fs::write(&path, content).map_err(file_error("write", &path))?)
+    }
+
+    /// Commits everything in the working tree and gives the new commit.
+    ///
+    /// # Errors
+    /// When `git` fails, also because nothing changed.
+    pub fn commit(&self, message: &str) -> Result<String, RepositoryError> {
+        self.git(&["add", "--all"])?;
+        self.git(&["commit", "--quiet", "--message", message])?;
+        Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
+    }
+
+    fn git(&self, arguments: &[&str]) -> Result<String, CommandError> {
+        let mut command = Command::new("git");
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            // The settings of whoever runs this are not those of the sandbox.
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("GIT_AUTHOR_NAME", "NICO sandbox")
+            .env("GIT_AUTHOR_EMAIL", "sandbox@localhost")
+            .env("GIT_COMMITTER_NAME", "NICO sandbox")
+            .env("GIT_COMMITTER_EMAIL", "sandbox@localhost");
+        command::output(&mut command, &[])
+    }
+}
