@@ -38,7 +38,7 @@ pub enum CommandError {
 ///
 /// # Errors
 /// When it cannot be started or does not end with 0; the message has its standard error.
-pub fn run(program: &str, arguments: &[&str]) -> Result<String, CommandError> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, CommandError> {
     output(Command::new(program).args(arguments), &[])
 }
 
@@ -46,7 +46,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String, CommandError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with_input(
+pub(crate) fn run_with_input(
     program: &str,
     arguments: &[&str],
     input: &[u8],
@@ -58,7 +58,7 @@ pub fn run_with_input(
 ///
 /// # Errors
 /// As [`run`].
-pub fn output(command: &mut Command, input: &[u8]) -> Result<String, CommandError> {
+pub(crate) fn output(command: &mut Command, input: &[u8]) -> Result<String, CommandError> {
     let result = raw_output(command, input)?;
     if result.status.success() {
         return Ok(String::from_utf8_lossy(&result.stdout).into_owned());
@@ -74,7 +74,7 @@ pub fn output(command: &mut Command, input: &[u8]) -> Result<String, CommandErro
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn raw_output(command: &mut Command, input: &[u8]) -> Result<Output, CommandError> {
+pub(crate) fn raw_output(command: &mut Command, input: &[u8]) -> Result<Output, CommandError> {
     let line = line(command);
     let start = |source| CommandError::Start {
         command: line.clone(),
@@ -100,7 +100,10 @@ pub fn raw_output(command: &mut Command, input: &[u8]) -> Result<Output, Command
 ///
 /// Looks every 20 ms, for conditions that nothing announces: a socket that answers, a file
 /// that appears, a process that is gone.
-pub fn wait_for<T>(deadline: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn wait_for<T>(
+    deadline: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let end = Instant::now() + deadline;
     loop {
         if let Some(value) = condition() {

@@ -6,9 +6,11 @@
 mod command;
 pub mod flake;
 pub mod host;
+mod kubelet;
 pub mod network;
 mod sandbox;
 pub mod state;
 
 pub use command::CommandError;
+pub use kubelet::{KubeletError, KubeletOptions, Role, kubelet};
 pub use sandbox::{FIVE_HOSTS, Sandbox, SandboxError};

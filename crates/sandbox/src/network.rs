@@ -105,7 +105,11 @@ fn ip(commands: &str) -> Result<(), NetworkError> {
 }
 
 fn ip_in(namespace: &str, commands: &str) -> Result<(), NetworkError> {
-    run_with_input("ip", &["-netns", namespace, "-batch", "-"], commands.as_bytes())?;
+    run_with_input(
+        "ip",
+        &["-netns", namespace, "-batch", "-"],
+        commands.as_bytes(),
+    )?;
     Ok(())
 }
 
@@ -133,7 +137,10 @@ mod tests {
 
     #[test]
     fn a_longer_number_does_not_take_the_shorter_one() {
-        assert_eq!(free_subnet("1: x inet 10.77.10.1/24 scope global x"), Some(0));
+        assert_eq!(
+            free_subnet("1: x inet 10.77.10.1/24 scope global x"),
+            Some(0)
+        );
     }
 
     #[test]

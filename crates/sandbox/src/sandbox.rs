@@ -31,8 +31,13 @@ pub enum SandboxError {
 }
 
 /// The hosts of the demo: name and last number of the address.
-pub const FIVE_HOSTS: &[(&str, u8)] =
-    &[("cp-01", 11), ("cp-02", 12), ("cp-03", 13), ("w-01", 21), ("w-02", 22)];
+pub const FIVE_HOSTS: &[(&str, u8)] = &[
+    ("cp-01", 11),
+    ("cp-02", 12),
+    ("cp-03", 13),
+    ("w-01", 21),
+    ("w-02", 22),
+];
 
 /// Hosts, network and repository. Everything is removed when it is dropped; what a killed
 /// process left is removed by [`crate::clean`].
@@ -96,7 +101,11 @@ impl Sandbox {
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         });
         let mut first_error = None;

@@ -108,7 +108,14 @@ pub(crate) fn create(id: &str) -> Result<PathBuf, StateError> {
     let mount_point = directory.to_string_lossy();
     run(
         "mount",
-        &["-t", "tmpfs", "-o", "mode=0700,nosuid", "nico-sandbox", &mount_point],
+        &[
+            "-t",
+            "tmpfs",
+            "-o",
+            "mode=0700,nosuid",
+            "nico-sandbox",
+            &mount_point,
+        ],
     )?;
     Ok(directory)
 }

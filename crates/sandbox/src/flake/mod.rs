@@ -15,10 +15,16 @@ use crate::state::{StateError, file_error};
 const FILES: &[(&str, &str)] = &[
     ("flake.nix", include_str!("flake.nix")),
     ("k3s.sh", include_str!("k3s.sh")),
-    ("kubernetes-version.nix", include_str!("kubernetes-version.nix")),
+    (
+        "kubernetes-version.nix",
+        include_str!("kubernetes-version.nix"),
+    ),
     ("package.nix", include_str!("package.nix")),
     ("services.nix", include_str!("services.nix")),
-    ("switch-to-configuration.sh", include_str!("switch-to-configuration.sh")),
+    (
+        "switch-to-configuration.sh",
+        include_str!("switch-to-configuration.sh"),
+    ),
     ("system.nix", include_str!("system.nix")),
 ];
 

@@ -9,7 +9,8 @@ use super::{HostOptions, set_mode};
 use crate::state::{StateError, file_error};
 
 /// Where the programs of a host are.
-pub(super) const PATH: &str = "/opt/nico/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str =
+    "/opt/nico/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const SSHD_CONFIG: &str = "\
 ListenAddress 0.0.0.0:22
@@ -73,13 +74,33 @@ pub(super) fn write(
         ("etc/shadow", shadow(), 0o640),
         ("etc/nsswitch.conf", NSSWITCH.to_owned(), 0o644),
         ("etc/hostname", format!("{name}\n"), 0o644),
-        ("etc/hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"), 0o644),
-        ("etc/machine-id", format!("{:032x}\n", rand::random::<u128>()), 0o444),
+        (
+            "etc/hosts",
+            format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"),
+            0o644,
+        ),
+        (
+            "etc/machine-id",
+            format!("{:032x}\n", rand::random::<u128>()),
+            0o444,
+        ),
         ("etc/os-release", OS_RELEASE.to_owned(), 0o644),
         ("etc/nix/nix.conf", NIX_CONF.to_owned(), 0o644),
-        ("etc/ssh/sshd_config", format!("{SSHD_CONFIG}SetEnv PATH={PATH}\n"), 0o644),
-        ("etc/ssh/authorized_keys", format!("{}\n", options.authorized_key), 0o600),
-        ("etc/ssh/ssh_host_ed25519_key", private_key.to_owned(), 0o600),
+        (
+            "etc/ssh/sshd_config",
+            format!("{SSHD_CONFIG}SetEnv PATH={PATH}\n"),
+            0o644,
+        ),
+        (
+            "etc/ssh/authorized_keys",
+            format!("{}\n", options.authorized_key),
+            0o600,
+        ),
+        (
+            "etc/ssh/ssh_host_ed25519_key",
+            private_key.to_owned(),
+            0o600,
+        ),
     ];
     for (path, content, mode) in files {
         write_file(&disk.join(path), &content, mode)?;
@@ -92,7 +113,10 @@ pub(super) fn write_login_shell(disk: &Path, delay: Duration) -> Result<(), Stat
     let shell = if delay.is_zero() {
         "/bin/sh"
     } else {
-        let script = format!("#!/bin/sh\nsleep {}\nexec /bin/sh \"$@\"\n", delay.as_secs_f64());
+        let script = format!(
+            "#!/bin/sh\nsleep {}\nexec /bin/sh \"$@\"\n",
+            delay.as_secs_f64()
+        );
         write_file(&disk.join("etc/slow-shell"), &script, 0o755)?;
         "/etc/slow-shell"
     };

@@ -98,7 +98,10 @@ impl Host {
         let key = PrivateKey::random(&mut rand::rng(), russh::keys::Algorithm::Ed25519);
         let written = key.and_then(|key| {
             let public = key.public_key().to_openssh()?;
-            Ok((key.to_openssh(russh::keys::ssh_key::LineEnding::LF)?, public))
+            Ok((
+                key.to_openssh(russh::keys::ssh_key::LineEnding::LF)?,
+                public,
+            ))
         });
         let (private_key, public_key) = written.map_err(|source| HostError::Key {
             host: options.name.clone(),
@@ -251,7 +254,9 @@ impl Host {
         let mut command = Command::new("nsenter");
         command
             .args(["--target", &init])
-            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"])
+            .args([
+                "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/",
+            ])
             .args(["sh", "-c", shell])
             .env_clear()
             .env("PATH", files::PATH)
