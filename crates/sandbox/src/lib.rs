@@ -1,16 +1,27 @@
 //! Hosts made of Linux namespaces, and what runs NICO on one laptop.
 //!
 //! A development part: no production crate depends on it. It needs root, and Debian's packages
-//! `nix-bin`, `openssh-server`, `git` and `iproute2`.
+//! `nix-bin`, `openssh-server`, `git` and `iproute2`; [`tools::check`] tells what is missing.
+//!
+//! - [`Sandbox`]: hosts ([`host`]) on a network of their own ([`network`]), and a Git repository
+//!   with a flake that needs no nixpkgs ([`flake`]); removed as a whole ([`state`])
+//! - [`kubelet`](kubelet()): the heartbeat that makes a host a Node
+//! - [`stack`]: API server and operator as processes
+//! - [`manifests`], [`kubectl`]: what a user applies, and with what
 
 mod command;
+mod daemon;
 pub mod flake;
 pub mod host;
+pub mod kubectl;
 mod kubelet;
+pub mod manifests;
 pub mod network;
 mod sandbox;
+pub mod stack;
 pub mod state;
+pub mod tools;
 
 pub use command::CommandError;
 pub use kubelet::{KubeletError, KubeletOptions, Role, kubelet};
-pub use sandbox::{FIVE_HOSTS, Sandbox, SandboxError};
+pub use sandbox::{FIVE_HOSTS, Sandbox, SandboxError, clean};

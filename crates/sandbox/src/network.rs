@@ -24,7 +24,7 @@ pub enum NetworkError {
     NoFreeSubnet,
 }
 
-/// The network of one sandbox.
+/// The network of one sandbox. The last numbers 1 and 2 of its addresses are taken.
 #[derive(Clone, Debug)]
 pub struct Network {
     id: String,
@@ -54,9 +54,14 @@ impl Network {
         ))?;
         ip_in(
             &namespace,
-            "link add bridge type bridge\n\
-             link set bridge up\n\
-             link set uplink master bridge up\n",
+            &format!(
+                "link set lo up\n\
+                 link add bridge type bridge\n\
+                 address add {}/24 dev bridge\n\
+                 link set bridge up\n\
+                 link set uplink master bridge up\n",
+                network.management()
+            ),
         )?;
         Ok(network)
     }
@@ -91,6 +96,13 @@ impl Network {
     /// The address with this last number.
     pub fn address(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.subnet, number)
+    }
+
+    /// The address of the management cluster and of the operator, which run where the bridge
+    /// is: there every port is free, and no firewall of this machine is between them and the
+    /// hosts.
+    pub fn management(&self) -> Ipv4Addr {
+        self.address(2)
     }
 
     /// The address of this machine as the hosts see it.

@@ -61,9 +61,7 @@ impl Sandbox {
     /// # Errors
     /// When a part cannot be made; the others are removed.
     pub fn create(nico: &Path) -> Result<Self, SandboxError> {
-        for id in state::leftovers() {
-            state::remove(&id)?;
-        }
+        clean()?;
         let id = format!("{:06x}", rand::random_range(0..0x0100_0000_u32));
         let removal = Removal { id: id.clone() };
         let directory = state::create(&id)?;
@@ -174,6 +172,20 @@ impl Sandbox {
         self.hosts.clear();
         Ok(state::remove(&self.removal.id)?)
     }
+}
+
+/// Removes what sandboxes left behind whose process was killed; gives their ids.
+///
+/// # Errors
+/// When something remains.
+pub fn clean() -> Result<Vec<String>, SandboxError> {
+    // Two at once would get in each other's way.
+    let _lock = state::lock()?;
+    let ids = state::leftovers();
+    for id in &ids {
+        state::remove(id)?;
+    }
+    Ok(ids)
 }
 
 /// Removes the sandbox when dropped, also one that was made in part.

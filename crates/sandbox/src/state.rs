@@ -98,6 +98,8 @@ pub(crate) fn lock() -> Result<Lock, StateError> {
 
 /// Registers a sandbox as owned by this process and makes its directory.
 pub(crate) fn create(id: &str) -> Result<PathBuf, StateError> {
+    // Without the lock, another sandbox could see the file before the owner is in it.
+    let _lock = lock()?;
     let directory = directory_of(id);
     fs::create_dir_all(&directory).map_err(file_error("create", &directory))?;
     let owner = serde_json::to_vec(&Process::current()).map_err(io::Error::from);

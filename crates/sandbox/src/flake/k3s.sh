@@ -18,7 +18,8 @@ server() {
   keep_token server "$token_file"
   mkdir -p /etc/rancher/k3s
   rm -f /etc/rancher/k3s/k3s.yaml /run/k3s/server/kubeconfig
-  "$nico" apiserver --listen "$address:6443" --advertise-name "$name" \
+  "$nico" apiserver --listen 0.0.0.0:6443 \
+    --advertise-name "$name" --advertise-name "$address" --advertise-name 127.0.0.1 \
     --token-file /run/k3s/server/token --kubeconfig-out /run/k3s/server/kubeconfig &
   program=$!
   trap 'kill "$program"; wait "$program"' TERM INT

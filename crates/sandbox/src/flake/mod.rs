@@ -28,6 +28,9 @@ const FILES: &[(&str, &str)] = &[
     ("system.nix", include_str!("system.nix")),
 ];
 
+/// Where the flake is in the repository.
+pub const SUBDIRECTORY: &str = "clusters/home";
+
 /// Why the repository cannot be made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
@@ -51,7 +54,8 @@ impl Repository {
     /// # Errors
     /// When a file cannot be written or `git` fails.
     pub fn create(directory: &Path) -> Result<Self, RepositoryError> {
-        fs::create_dir_all(directory).map_err(file_error("create", directory))?;
+        let flake = directory.join(SUBDIRECTORY);
+        fs::create_dir_all(&flake).map_err(file_error("create", &flake))?;
         let repository = Self {
             directory: directory.to_owned(),
         };
@@ -70,12 +74,12 @@ impl Repository {
         format!("file://{}", self.directory.display())
     }
 
-    /// Writes a file in the working tree, which nobody sees before [`Repository::commit`].
+    /// Writes a file beside `flake.nix` in the working tree, which nobody sees before [`Repository::commit`].
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &str, content: &str) -> Result<(), RepositoryError> {
-        let path = self.directory.join(path);
+        let path = self.directory.join(SUBDIRECTORY).join(path);
         Ok(fs::write(&path, content).map_err(file_error("write", &path))?)
     }
 

@@ -67,7 +67,7 @@ pub enum HostError {
 pub struct HostOptions {
     /// Host name.
     pub name: String,
-    /// Last number of its address, 2 to 254.
+    /// Last number of its address, 3 to 254.
     pub number: u8,
     /// The public key that may log in as root, in OpenSSH form.
     pub authorized_key: String,
