@@ -34,17 +34,23 @@ pub enum KubectlError {
 pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
-    home: PathBuf,
+    directory: PathBuf,
 }
 
 impl Kubectl {
-    /// The `kubectl` on the path. `home` is where it keeps what it learned of the cluster.
-    pub fn new(kubeconfig: &Path, home: &Path) -> Self {
+    /// The `kubectl` on the path. `directory` is where it runs and keeps what it learned of the
+    /// cluster.
+    pub fn new(kubeconfig: &Path, directory: &Path) -> Self {
         Self {
             program: "kubectl".into(),
             kubeconfig: kubeconfig.to_owned(),
-            home: home.to_owned(),
+            directory: directory.to_owned(),
         }
+    }
+
+    /// Where it runs: relative names of files start here.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Another binary, for instance of another version.
@@ -105,7 +111,8 @@ impl Kubectl {
         let mut child = Command::new(&self.program)
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", &self.home)
+            .env("HOME", &self.directory)
+            .current_dir(&self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -8,9 +8,11 @@
 //! - [`kubelet`](kubelet()): the heartbeat that makes a host a Node
 //! - [`stack`]: API server and operator as processes
 //! - [`manifests`], [`kubectl`]: what a user applies, and with what
+//! - [`demo`](demo()), [`up`], [`clean`]: what `nico sandbox` does
 
 mod command;
 mod daemon;
+mod demo;
 pub mod flake;
 pub mod host;
 pub mod kubectl;
@@ -23,5 +25,6 @@ pub mod state;
 pub mod tools;
 
 pub use command::CommandError;
+pub use demo::{DemoError, DemoOptions, Finding, UpOptions, demo, up};
 pub use kubelet::{KubeletError, KubeletOptions, Role, kubelet};
 pub use sandbox::{FIVE_HOSTS, Sandbox, SandboxError, clean};

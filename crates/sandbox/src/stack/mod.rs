@@ -202,7 +202,8 @@ impl Stack {
         client(&self.kubeconfig()).await
     }
 
-    /// The `kubectl` of this machine, for the management cluster.
+    /// The `kubectl` of this machine, for the management cluster, in a directory for what a
+    /// user writes.
     pub fn kubectl(&self) -> Kubectl {
         Kubectl::new(
             &self.kubeconfig(),
