@@ -204,10 +204,10 @@ impl Host {
 
     /// Cuts the power: every process of the host ends at once, what it wrote stays.
     pub fn power_off(&mut self) {
-        if let Some(mut child) = self.power.take() {
-            if let Err(error) = child.kill().and_then(|()| child.wait()) {
-                tracing::warn!(host = self.options.name, %error, "cannot power off");
-            }
+        if let Some(mut child) = self.power.take()
+            && let Err(error) = child.kill().and_then(|()| child.wait())
+        {
+            tracing::warn!(host = self.options.name, %error, "cannot power off");
         }
     }
 
