@@ -22,4 +22,5 @@ mod validation;
 
 pub use cause::{Cause, CauseReason};
 pub use custom::Schema;
+pub(crate) use merge_type::UndeclaredFields;
 pub use merge_type::{ListKey, ListType, MergeType, PatchStrategy};

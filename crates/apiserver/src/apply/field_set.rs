@@ -1,0 +1,192 @@
+//! Sets of fields, and their algebra.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::path::PathElement;
+use crate::schema::MergeType;
+
+/// A set of paths, as a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct FieldSet {
+    members: BTreeSet<PathElement>,
+    /// Never holds an empty set.
+    children: BTreeMap<PathElement, FieldSet>,
+}
+
+impl FieldSet {
+    /// Whether no path is in the set.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.children.is_empty()
+    }
+
+    /// Adds the path of this one step.
+    pub(super) fn insert(&mut self, element: PathElement) {
+        self.members.insert(element);
+    }
+
+    /// Adds all paths of `set`, behind this step.
+    pub(super) fn insert_under(&mut self, element: PathElement, set: FieldSet) {
+        if !set.is_empty() {
+            self.children.entry(element).or_default().extend(set);
+        }
+    }
+
+    fn extend(&mut self, other: FieldSet) {
+        self.members.extend(other.members);
+        for (element, set) in other.children {
+            self.insert_under(element, set);
+        }
+    }
+
+    /// Whether the path of this one step is in the set.
+    pub(super) fn contains(&self, element: &PathElement) -> bool {
+        self.members.contains(element)
+    }
+
+    /// The paths behind this step.
+    pub(super) fn under(&self, element: &PathElement) -> Option<&FieldSet> {
+        self.children.get(element)
+    }
+
+    /// The set of these dotted paths of named fields, for example `metadata.uid`.
+    pub(super) fn of_fields<'a>(paths: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut set = FieldSet::default();
+        for path in paths {
+            let mut steps = path.rsplit('.').map(PathElement::field);
+            let mut one = FieldSet::default();
+            if let Some(last) = steps.next() {
+                one.insert(last);
+            }
+            for step in steps {
+                let mut outer = FieldSet::default();
+                outer.insert_under(step, one);
+                one = outer;
+            }
+            set.extend(one);
+        }
+        set
+    }
+
+    /// The paths that are in one of the sets.
+    pub(super) fn union(&self, other: &FieldSet) -> FieldSet {
+        let mut union = self.clone();
+        union.extend(other.clone());
+        union
+    }
+
+    /// The paths that are in both sets.
+    pub(super) fn intersection(&self, other: &FieldSet) -> FieldSet {
+        let children = self.children.iter().filter_map(|(element, set)| {
+            let common = set.intersection(other.children.get(element)?);
+            (!common.is_empty()).then(|| (element.clone(), common))
+        });
+        FieldSet {
+            members: self.members.intersection(&other.members).cloned().collect(),
+            children: children.collect(),
+        }
+    }
+
+    /// The paths of this set that are not in `other`.
+    pub(super) fn difference(&self, other: &FieldSet) -> FieldSet {
+        let children = self.children.iter().filter_map(|(element, set)| {
+            let rest = match other.children.get(element) {
+                Some(other) => set.difference(other),
+                None => set.clone(),
+            };
+            (!rest.is_empty()).then(|| (element.clone(), rest))
+        });
+        FieldSet {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: children.collect(),
+        }
+    }
+
+    /// The paths of this set that are neither in `other` nor behind a path of `other`.
+    pub(super) fn difference_with_all_under(&self, other: &FieldSet) -> FieldSet {
+        let children = self
+            .children
+            .iter()
+            .filter(|(element, _)| !other.members.contains(element))
+            .filter_map(|(element, set)| {
+                let rest = match other.children.get(element) {
+                    Some(other) => set.difference_with_all_under(other),
+                    None => set.clone(),
+                };
+                (!rest.is_empty()).then(|| (element.clone(), rest))
+            });
+        FieldSet {
+            members: self.members.difference(&other.members).cloned().collect(),
+            children: children.collect(),
+        }
+    }
+
+    /// Adds the named fields on the way to the paths of the set: who owns all that is in a
+    /// field decides whether the field is there.
+    pub(super) fn with_named_parents(&self, merge_type: &MergeType) -> FieldSet {
+        let named = self.children.keys().filter(|element| match element {
+            PathElement::Field(name) => merge_type.names_field(name),
+            _ => false,
+        });
+        let children = self.children.iter().map(|(element, set)| {
+            let child_type = match element {
+                PathElement::Field(name) => merge_type.field(name),
+                _ => merge_type.element(),
+            };
+            (element.clone(), set.with_named_parents(child_type))
+        });
+        FieldSet {
+            members: self.members.iter().chain(named).cloned().collect(),
+            children: children.collect(),
+        }
+    }
+
+    /// The paths, as conflicts show them.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let members = self.members.iter().map(ToString::to_string);
+        let under = self.children.iter().flat_map(|(element, set)| {
+            set.paths()
+                .into_iter()
+                .map(move |path| format!("{element}{path}"))
+        });
+        members.chain(under).collect()
+    }
+
+    /// Reads the set as managed fields write it (`FieldsV1`).
+    pub(super) fn from_fields_v1(fields: &Value) -> Option<FieldSet> {
+        let mut set = FieldSet::default();
+        for (name, under) in fields.as_object()? {
+            if name == "." {
+                continue;
+            }
+            let element = PathElement::parse(name)?;
+            let fields = under.as_object()?;
+            if fields.is_empty() || fields.contains_key(".") {
+                set.insert(element.clone());
+            }
+            set.insert_under(element, FieldSet::from_fields_v1(under)?);
+        }
+        Some(set)
+    }
+
+    /// The set as managed fields write it (`FieldsV1`).
+    pub(super) fn to_fields_v1(&self) -> Value {
+        let elements: BTreeSet<_> = self.members.iter().chain(self.children.keys()).collect();
+        let fields = elements.into_iter().map(|element| {
+            let value = match self.children.get(element) {
+                None => Value::Object(Map::new()),
+                Some(set) => {
+                    let Value::Object(under) = set.to_fields_v1() else {
+                        unreachable!("a field set is written as an object")
+                    };
+                    let own = self.members.contains(element);
+                    let own = own.then(|| (".".to_owned(), Value::Object(Map::new())));
+                    Value::Object(own.into_iter().chain(under).collect())
+                }
+            };
+            (element.to_fields_v1(), value)
+        });
+        Value::Object(fields.collect())
+    }
+}

@@ -1,0 +1,42 @@
+//! Server-side apply and managed fields.
+//!
+//! Every field of an object may have owners: managers that applied it, and managers that
+//! wrote it in another way. Applying a configuration changes only what nobody else owns,
+//! and removes what the same manager applied before and nobody owns any more. The
+//! semantics are those of Kubernetes' structured-merge-diff.
+
+mod compare;
+mod configuration;
+#[cfg(test)]
+mod conformance;
+mod error;
+mod field_set;
+mod items;
+mod managers;
+mod merge;
+mod owned;
+mod path;
+mod remove;
+mod tracking;
+mod types;
+
+pub use configuration::{ApplyRequest, apply};
+pub use error::{ApplyError, Conflict};
+pub use tracking::{UpdateRequest, track_update};
+pub use types::TypeInfo;
+
+/// Fields that the server sets or that identify the object; nobody owns them.
+const UNOWNED_FIELDS: [&str; 12] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.creationTimestamp",
+    "metadata.selfLink",
+    "metadata.uid",
+    "metadata.clusterName",
+    "metadata.generation",
+    "metadata.managedFields",
+    "metadata.resourceVersion",
+];

@@ -1,0 +1,123 @@
+//! Ownership by creations, updates and patches.
+
+use serde_json::{Value, json};
+
+use super::UNOWNED_FIELDS;
+use super::compare::{Comparison, compare};
+use super::field_set::FieldSet;
+use super::managers::{Identity, Managers, Ownership};
+use super::types::TypeInfo;
+
+/// A write that is not an apply.
+#[derive(Debug, Clone)]
+pub struct UpdateRequest {
+    /// The name of the writer: `fieldManager`, or else the first word of the user agent.
+    pub manager: String,
+    /// The subresource that is written, `None` for the object itself.
+    pub subresource: Option<String>,
+    /// The API version that the writer uses, for example `apps/v1`.
+    pub api_version: String,
+    /// The present time in RFC 3339, to the second.
+    pub now: String,
+    /// Dotted paths of fields that this request cannot set, as the server resets them, for
+    /// example `status` for an object with a status subresource.
+    pub reset_fields: Vec<String>,
+}
+
+/// Notes in `after`'s managed fields who wrote what has changed since `before`, which is
+/// nothing for a creation.
+///
+/// Managed fields that a client sends are taken instead of the stored ones if they can be
+/// understood, except through a subresource; the list `[{}]` removes them all. Objects
+/// without managed fields stay so until they are applied.
+///
+/// Call it with the defaulted object, before the server sets fields of its own. If nothing
+/// changes, entries and times stay as they are.
+pub fn track_update(
+    before: Option<&Value>,
+    after: &mut Value,
+    request: &UpdateRequest,
+    types: &TypeInfo,
+) {
+    let mut managers = managers_of_update(before, after, request);
+    if before.is_some() && managers.0.is_empty() {
+        Managers::default().write(after);
+        return;
+    }
+    let comparison = changes(before, after, types);
+    let reset = FieldSet::of_fields(request.reset_fields.iter().map(String::as_str));
+    let identity = Identity::updater(
+        &request.manager,
+        &request.api_version,
+        request.subresource.as_deref(),
+    );
+    own_changes(
+        &mut managers,
+        identity,
+        &comparison.without(&reset),
+        request,
+    );
+    managers.write(after);
+}
+
+/// The owners from which an update starts.
+fn managers_of_update(before: Option<&Value>, after: &Value, request: &UpdateRequest) -> Managers {
+    let stored = before.map(Managers::of).unwrap_or_default();
+    if request.subresource.is_some() {
+        return stored;
+    }
+    if after.pointer("/metadata/managedFields") == Some(&json!([{}])) {
+        return Managers::default();
+    }
+    let sent = Managers::of(after);
+    if sent.0.is_empty() { stored } else { sent }
+}
+
+/// What a write changes.
+fn changes(before: Option<&Value>, after: &Value, types: &TypeInfo) -> Comparison {
+    let nothing = json!({});
+    let before = types.complete(before.unwrap_or(&nothing));
+    compare(&before, &types.complete(after), &types.merge_type)
+}
+
+/// Makes a writer the only owner of what it changed.
+pub(super) fn own_changes(
+    managers: &mut Managers,
+    identity: Identity,
+    comparison: &Comparison,
+    request: &UpdateRequest,
+) {
+    let written = comparison.added.union(&comparison.modified);
+    managers.release(&written.union(&comparison.removed), None);
+    let written = written.difference(&FieldSet::of_fields(UNOWNED_FIELDS));
+    if written.is_empty() {
+        return;
+    }
+    let before = managers
+        .0
+        .remove(&identity)
+        .map(|ownership| ownership.fields);
+    let ownership = Ownership {
+        fields: before.unwrap_or_default().union(&written),
+        api_version: request.api_version.clone(),
+        time: Some(request.now.clone()),
+    };
+    managers.0.insert(identity, ownership);
+}
+
+/// Ownership of an object that has been written before anybody kept track of it.
+pub(super) fn own_everything(
+    object: &Value,
+    request: &UpdateRequest,
+    types: &TypeInfo,
+) -> Managers {
+    let mut managers = Managers::default();
+    let identity = Identity::updater(&request.manager, &request.api_version, None);
+    own_changes(
+        &mut managers,
+        identity,
+        &changes(None, object, types),
+        request,
+    );
+    managers
+}
