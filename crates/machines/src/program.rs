@@ -226,7 +226,11 @@ impl Tail {
     }
 
     fn text(&self) -> String {
-        self.0.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        self.0
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -282,7 +286,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_carries_the_last_twenty_lines_without_secrets() {
-        let script = "i=0; while [ $i -lt 30 ]; do echo line $i hunter22 >&2; i=$((i+1)); done; exit 3";
+        let script =
+            "i=0; while [ $i -lt 30 ]; do echo line $i hunter22 >&2; i=$((i+1)); done; exit 3";
         let redactor = Redactor::new(["hunter22"]);
         let error = run(shell(script), LONG, &redactor).await.unwrap_err();
         let lines: Vec<&str> = error.tail().lines().collect();
@@ -311,9 +316,13 @@ mod tests {
     async fn a_deadline_ends_the_program_and_what_it_started() {
         // The grandchild holds the pipe: were it not killed, its pid would still be there.
         let script = "sleep 600 & echo $! >&2; wait";
-        let error = run(shell(script), Duration::from_millis(300), &Redactor::default())
-            .await
-            .unwrap_err();
+        let error = run(
+            shell(script),
+            Duration::from_millis(300),
+            &Redactor::default(),
+        )
+        .await
+        .unwrap_err();
         assert!(matches!(error, ProgramError::TimedOut { .. }));
         let grandchild = error.tail().trim().to_owned();
         let is_gone = || match std::fs::read_to_string(format!("/proc/{grandchild}/stat")) {
@@ -322,7 +331,10 @@ mod tests {
         };
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while !is_gone() {
-            assert!(std::time::Instant::now() < deadline, "{grandchild} lives on");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{grandchild} lives on"
+            );
             tokio::task::yield_now().await;
         }
     }

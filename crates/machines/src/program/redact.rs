@@ -30,14 +30,15 @@ impl Redactor {
                 self.secrets.push(line.to_owned());
             }
         }
-        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.secrets
+            .sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
     /// The text without the secrets.
     pub fn redact(&self, text: &str) -> String {
-        self.secrets
-            .iter()
-            .fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+        self.secrets.iter().fold(text.to_owned(), |text, secret| {
+            text.replace(secret, "[redacted]")
+        })
     }
 }
 
@@ -61,12 +62,18 @@ mod tests {
     #[test]
     fn every_line_of_a_key_is_a_secret() {
         let redactor = Redactor::new(["-----BEGIN-----\nAAAABBBBCCCC\nx\n-----END-----\n"]);
-        assert_eq!(redactor.redact("bad line AAAABBBBCCCC"), "bad line [redacted]");
+        assert_eq!(
+            redactor.redact("bad line AAAABBBBCCCC"),
+            "bad line [redacted]"
+        );
     }
 
     #[test]
     fn debug_output_holds_no_secret() {
-        assert_eq!(format!("{:?}", Redactor::new(["hunter22"])), "Redactor(1 secrets)");
+        assert_eq!(
+            format!("{:?}", Redactor::new(["hunter22"])),
+            "Redactor(1 secrets)"
+        );
     }
 
     proptest! {

@@ -1,0 +1,306 @@
+//! Numbers about configurations, repositories and builds.
+//!
+//! Gauges that follow objects are computed from the watch cache when the page is read; what is
+//! counted here are things that happened.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+use nico_runtime::category::Category;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// The objects that the controller watches, as soon as it does.
+pub(super) type Watched = Arc<OnceLock<Store<super::Guarded>>>;
+
+/// Counters and histograms of the configuration controller. Cheap to clone.
+#[derive(Clone)]
+pub struct ConfigurationMetrics {
+    fetches: Family<ResultLabel, Counter>,
+    fetch_seconds: Histogram,
+    builds: Family<BuildLabels, Counter>,
+    build_seconds: Family<BuildTypeLabel, Histogram, fn() -> Histogram>,
+    applied: Family<MachineLabels, Counter>,
+    failed: Family<FailureLabels, Counter>,
+    retries: Family<NamespaceLabel, Counter>,
+    exhausted: Family<NamespaceLabel, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+    reconcile_seconds: Histogram,
+    watched: Watched,
+}
+
+/// What a program of Nix was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildType {
+    /// Evaluate a flake output.
+    Evaluate,
+    /// Build a derivation.
+    Build,
+    /// Copy a closure.
+    Copy,
+}
+
+impl BuildType {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Evaluate => "evaluate",
+            Self::Build => "build",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    build_type: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildTypeLabel {
+    build_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MachineLabels {
+    namespace: String,
+    machine: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    namespace: String,
+    machine: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NamespaceLabel {
+    namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    namespace: String,
+    error_type: &'static str,
+}
+
+impl ConfigurationMetrics {
+    /// Makes the metrics and registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            fetches: Family::default(),
+            fetch_seconds: seconds(),
+            builds: Family::default(),
+            build_seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
+            applied: Family::default(),
+            failed: Family::default(),
+            retries: Family::default(),
+            exhausted: Family::default(),
+            errors: Family::default(),
+            reconcile_seconds: seconds(),
+            watched: Watched::default(),
+        };
+        registry.register(
+            "nio_git_clones",
+            "Fetches from Git repositories",
+            metrics.fetches.clone(),
+        );
+        registry.register(
+            "nio_git_clone_duration_seconds",
+            "Time of one fetch from a Git repository",
+            metrics.fetch_seconds.clone(),
+        );
+        registry.register(
+            "nio_nixos_builds",
+            "Evaluations, builds and copies",
+            metrics.builds.clone(),
+        );
+        registry.register(
+            "nio_nixos_build_duration_seconds",
+            "Time of one evaluation, build or copy",
+            metrics.build_seconds.clone(),
+        );
+        registry.register(
+            "nio_configurations_applied",
+            "Configurations that were applied and confirmed",
+            metrics.applied.clone(),
+        );
+        registry.register(
+            "nio_configurations_failed",
+            "Attempts to apply a configuration that failed",
+            metrics.failed.clone(),
+        );
+        registry.register(
+            "nio_retries",
+            "Attempts after a failed one",
+            metrics.retries.clone(),
+        );
+        registry.register(
+            "nio_retries_exhausted",
+            "Configurations that are not tried again before a change",
+            metrics.exhausted.clone(),
+        );
+        registry.register(
+            "nio_configuration_reconcile_errors",
+            "Reconciles of configurations that could not be finished",
+            metrics.errors.clone(),
+        );
+        registry.register(
+            "nio_configuration_reconcile_duration_seconds",
+            "Time of one reconcile of a configuration",
+            metrics.reconcile_seconds.clone(),
+        );
+        registry.register_collector(Box::new(Configurations(Arc::clone(&metrics.watched))));
+        metrics
+    }
+
+    /// Lets the gauges read the watch cache.
+    pub(super) fn watch(&self, store: Store<super::Guarded>) {
+        // Only the first run of the controller in a process is counted; there is no second.
+        let _ = self.watched.set(store);
+    }
+
+    /// Counts a fetch from a Git repository.
+    pub(crate) fn fetched(&self, succeeded: bool, took: Duration) {
+        let result = outcome(succeeded);
+        self.fetches.get_or_create(&ResultLabel { result }).inc();
+        self.fetch_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an evaluation, a build or a copy.
+    pub(crate) fn built(&self, build_type: BuildType, succeeded: bool, took: Duration) {
+        let build_type = build_type.as_str();
+        let result = outcome(succeeded);
+        self.builds
+            .get_or_create(&BuildLabels { build_type, result })
+            .inc();
+        self.build_seconds
+            .get_or_create(&BuildTypeLabel { build_type })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a configuration that was applied and confirmed.
+    pub(super) fn applied(&self, namespace: &str, machine: &str) {
+        self.applied
+            .get_or_create(&MachineLabels {
+                namespace: namespace.to_owned(),
+                machine: machine.to_owned(),
+            })
+            .inc();
+    }
+
+    /// Counts an attempt that failed.
+    pub(super) fn failed(&self, namespace: &str, machine: &str, reason: &'static str) {
+        self.failed
+            .get_or_create(&FailureLabels {
+                namespace: namespace.to_owned(),
+                machine: machine.to_owned(),
+                reason,
+            })
+            .inc();
+    }
+
+    /// Counts an attempt after a failed one.
+    pub(super) fn retried(&self, namespace: &str) {
+        self.retries.get_or_create(&in_namespace(namespace)).inc();
+    }
+
+    /// Counts a configuration that is not tried again before a change.
+    pub(super) fn stalled(&self, namespace: &str) {
+        self.exhausted.get_or_create(&in_namespace(namespace)).inc();
+    }
+
+    /// Counts a reconcile that could not be finished.
+    pub(super) fn reconcile_failed(&self, namespace: &str, category: Category) {
+        self.errors
+            .get_or_create(&ErrorLabels {
+                namespace: namespace.to_owned(),
+                error_type: category.as_str(),
+            })
+            .inc();
+    }
+
+    /// Notes how long a reconcile took.
+    pub(super) fn reconciled(&self, took: Duration) {
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Drops the series of a machine that no configuration names any more.
+    pub(super) fn forget(&self, namespace: &str, machine: &str) {
+        self.applied.remove(&MachineLabels {
+            namespace: namespace.to_owned(),
+            machine: machine.to_owned(),
+        });
+        for reason in nico_api::reason::ConfigurationReason::ALL {
+            self.failed.remove(&FailureLabels {
+                namespace: namespace.to_owned(),
+                machine: machine.to_owned(),
+                reason: reason.as_str(),
+            });
+        }
+    }
+}
+
+fn in_namespace(namespace: &str) -> NamespaceLabel {
+    NamespaceLabel {
+        namespace: namespace.to_owned(),
+    }
+}
+
+const fn outcome(succeeded: bool) -> &'static str {
+    if succeeded { "success" } else { "failure" }
+}
+
+/// From 50 ms, a trivial evaluation, to half an hour, a build from source.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.05, 2.0, 16))
+}
+
+/// `nio_configurations_total`, computed when it is asked for.
+struct Configurations(Watched);
+
+impl fmt::Debug for Configurations {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Configurations")
+    }
+}
+
+impl Collector for Configurations {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(store) = self.0.get() else {
+            return Ok(());
+        };
+        let mut count: BTreeMap<String, u64> = BTreeMap::new();
+        for configuration in store.state() {
+            *count
+                .entry(configuration.namespace().unwrap_or_default())
+                .or_default() += 1;
+        }
+        let mut descriptor = encoder.encode_descriptor(
+            "nio_configurations_total",
+            "NixosConfigurations in a namespace",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for (namespace, number) in count {
+            let labels = NamespaceLabel { namespace };
+            ConstGauge::new(number).encode(descriptor.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What went wrong with Nix, told apart.
+
+use nico_api::reason::ConfigurationReason;
+use nico_runtime::category::{Categorized, Category};
+
+use crate::program::ProgramError;
+
+/// A step of Nix that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum NixError {
+    /// The reference of a full flake could not be fetched.
+    #[error("cannot fetch the flake {flake}: {source}")]
+    Fetch {
+        /// The flake.
+        flake: String,
+        /// How it failed.
+        source: ProgramError,
+    },
+    /// The flake output does not evaluate.
+    #[error("the flake output {output} does not evaluate: {source}")]
+    Evaluate {
+        /// The output.
+        output: String,
+        /// How it failed.
+        source: ProgramError,
+    },
+    /// The derivation does not build.
+    #[error("{derivation} does not build: {source}")]
+    Build {
+        /// The derivation.
+        derivation: String,
+        /// How it failed.
+        source: ProgramError,
+    },
+    /// The closure could not be copied.
+    #[error("cannot copy {path} to {host}: {source}")]
+    Copy {
+        /// The store path.
+        path: String,
+        /// The host.
+        host: String,
+        /// How it failed.
+        source: ProgramError,
+    },
+    /// Nix answered something that is not what it should be.
+    #[error("nix {task} answered {answer:?}, which is not {expected}")]
+    UnexpectedAnswer {
+        /// What it was asked to do.
+        task: &'static str,
+        /// What it answered, shortened.
+        answer: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// The operator's own files.
+    #[error("cannot write {path}: {source}")]
+    Storage {
+        /// The file or directory.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// No agent for the private key of the machine.
+    #[error(
+        "nix copies over the ssh program, which needs a private key: {0}; set spec.sshKeySecretRef of the Machine"
+    )]
+    Agent(#[source] nico_ssh::AgentError),
+}
+
+impl NixError {
+    /// The last lines of what the program said; empty when it is not a program that failed.
+    pub fn tail(&self) -> &str {
+        self.program().map_or("", ProgramError::tail)
+    }
+
+    fn program(&self) -> Option<&ProgramError> {
+        match self {
+            Self::Fetch { source, .. }
+            | Self::Evaluate { source, .. }
+            | Self::Build { source, .. }
+            | Self::Copy { source, .. } => Some(source),
+            Self::UnexpectedAnswer { .. } | Self::Storage { .. } | Self::Agent(_) => None,
+        }
+    }
+
+    /// The reason that a condition gives.
+    pub fn reason(&self) -> ConfigurationReason {
+        if let Some(ProgramError::TimedOut { .. }) = self.program() {
+            return ConfigurationReason::TimedOut;
+        }
+        match self {
+            Self::Fetch { .. } => ConfigurationReason::RepositoryNotFound,
+            Self::Evaluate { .. } => ConfigurationReason::EvaluationFailed,
+            Self::Build { .. } => ConfigurationReason::BuildFailed,
+            Self::Copy { .. } | Self::Agent(_) => ConfigurationReason::CopyFailed,
+            Self::UnexpectedAnswer { .. } | Self::Storage { .. } => {
+                ConfigurationReason::InternalError
+            }
+        }
+    }
+}
+
+impl Categorized for NixError {
+    /// An evaluation or a build that fails by itself is the user's to correct; one that could
+    /// not be tried (network, disk, memory, a store that was cleaned in between) is not.
+    fn category(&self) -> Category {
+        match self {
+            Self::Evaluate { source, .. } | Self::Build { source, .. } => match source {
+                ProgramError::Failed { tail, .. } if !is_outage(tail) => Category::InvalidInput,
+                _ => Category::Transient,
+            },
+            Self::Agent(_) => Category::InvalidInput,
+            Self::UnexpectedAnswer { .. } => Category::Bug,
+            Self::Fetch { .. } | Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
+        }
+    }
+}
+
+/// Whether Nix failed because of something around it rather than what it was given.
+fn is_outage(tail: &str) -> bool {
+    const OUTAGES: &[&str] = &[
+        "unable to download",
+        "could not resolve host",
+        "couldn't resolve host",
+        "connection refused",
+        "connection timed out",
+        "timeout was reached",
+        "connection reset",
+        "network is unreachable",
+        "no route to host",
+        "no space left on device",
+        "cannot allocate memory",
+        "out of memory",
+        "too many open files",
+        "database is locked",
+        "database is busy",
+        "sqlite",
+        ".drv' is not valid",
+        "is not a valid derivation",
+    ];
+    let tail = tail.to_lowercase();
+    OUTAGES.iter().any(|words| tail.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn evaluation(tail: &str) -> NixError {
+        NixError::Evaluate {
+            output: "web".to_owned(),
+            source: ProgramError::Failed {
+                program: "nix".to_owned(),
+                status: ExitStatus::from_raw(256),
+                tail: tail.to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn mistakes_in_the_flake_are_the_users_and_outages_are_not() {
+        let cases = [
+            ("error: undefined variable 'pkgs'", Category::InvalidInput),
+            (
+                "error: flake 'path:/x' does not provide attribute 'y'",
+                Category::InvalidInput,
+            ),
+            (
+                "error: unable to download 'https://github.com/a': Couldn't resolve host name",
+                Category::Transient,
+            ),
+            (
+                "error: writing to file: No space left on device",
+                Category::Transient,
+            ),
+            (
+                "error: path '/nix/store/abc-system.drv' is not valid",
+                Category::Transient,
+            ),
+        ];
+        for (tail, expected) in cases {
+            assert_eq!(evaluation(tail).category(), expected, "{tail}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_not_the_users_mistake() {
+        let error = NixError::Build {
+            derivation: "x.drv".to_owned(),
+            source: ProgramError::TimedOut {
+                program: "nix-store".to_owned(),
+                after: std::time::Duration::from_secs(1),
+                tail: String::new(),
+            },
+        };
+        assert_eq!(error.category(), Category::Transient);
+        assert_eq!(error.reason(), ConfigurationReason::TimedOut);
+    }
+}

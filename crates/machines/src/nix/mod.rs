@@ -1,0 +1,19 @@
+//! Nix: a flake output becomes a derivation, a system, and the system that a host runs.
+//!
+//! Owns how the `nix` programs are called (2.8 and newer, machine-readable output only) and the
+//! two scripts that run on a host. Knows nothing of Kubernetes objects.
+//!
+//! - [`Nix`]: evaluate, build and copy on the operator
+//! - [`host`]: ask a host what it runs, and make it run something else
+
+mod copy;
+mod error;
+pub mod host;
+mod local;
+
+#[cfg(test)]
+mod tests;
+
+pub use copy::Destination;
+pub use error::NixError;
+pub use local::{FlakeSource, Nix, Settings, Tree};

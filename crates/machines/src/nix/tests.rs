@@ -1,0 +1,180 @@
+//! The real `nix` on flakes that need no nixpkgs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nico_api::names::FlakeAttribute;
+use nico_runtime::category::{Categorized, Category};
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+
+use super::*;
+use crate::configuration::metrics::ConfigurationMetrics;
+use crate::program::Redactor;
+
+/// Whether `nix` can be used here. Says loudly when a test is skipped because it cannot.
+fn nix_is_missing() -> bool {
+    let has_nix = Command::new("nix").arg("--version").output().is_ok();
+    let has_store = Path::new("/nix/store").exists() || rustix::process::geteuid().is_root();
+    if !(has_nix && has_store) {
+        eprintln!("SKIPPED: this test needs nix in PATH and a store that can be written");
+    }
+    !(has_nix && has_store)
+}
+
+struct Fixture {
+    directory: TempDir,
+    nix: Nix,
+}
+
+fn fixture(flake: &str) -> Fixture {
+    let directory = TempDir::new().unwrap();
+    let configuration = directory.path().join(".config/nix");
+    std::fs::create_dir_all(&configuration).unwrap();
+    std::fs::write(
+        configuration.join("nix.conf"),
+        "sandbox = false\nbuild-users-group =\nsubstitute = false\n",
+    )
+    .unwrap();
+    let tree = directory.path().join("a tree/below");
+    std::fs::create_dir_all(&tree).unwrap();
+    std::fs::write(tree.join("flake.nix"), flake).unwrap();
+    let settings = Settings {
+        home: directory.path().to_owned(),
+        evaluations: 1,
+        builds: 1,
+        copies: 1,
+        evaluate_deadline: Duration::from_secs(120),
+        build_deadline: Duration::from_secs(120),
+        copy_deadline: Duration::from_secs(120),
+        substitute_on_destination: false,
+    };
+    let metrics = ConfigurationMetrics::register(&mut Registry::default());
+    Fixture {
+        nix: Nix::new(settings, metrics),
+        directory,
+    }
+}
+
+impl Fixture {
+    fn tree(&self) -> PathBuf {
+        self.directory.path().join("a tree")
+    }
+
+    async fn evaluate(&self, attribute: &str) -> Result<nico_api::names::StorePath, NixError> {
+        let attribute: FlakeAttribute = attribute.parse().unwrap();
+        let tree = Tree {
+            root: &self.tree(),
+            directory: "below",
+            entry: &self.directory.path().join("entry"),
+        };
+        self.nix
+            .evaluate(&tree, &attribute, &Redactor::new(["hunter22"]))
+            .await
+    }
+}
+
+/// A flake whose output `web.example` runs `script` to build.
+fn flake(script: &str) -> String {
+    format!(
+        r#"{{ outputs = {{ self }}: {{
+             nixosConfigurations."web.example".config.system.build.toplevel = derivation {{
+               name = "system"; system = builtins.currentSystem or "x86_64-linux";
+               builder = "/bin/sh"; args = [ "-c" "{script}" ];
+             }};
+           }}; }}"#
+    )
+}
+
+#[tokio::test]
+async fn an_output_is_evaluated_and_built_and_kept_while_its_root_exists() {
+    if nix_is_missing() {
+        return;
+    }
+    let fixture = fixture(&flake("echo system > $out"));
+    let derivation = fixture.evaluate("web.example").await.unwrap();
+    assert!(derivation.as_str().ends_with("-system.drv"), "{derivation}");
+    let root = fixture.directory.path().join("root");
+    let redactor = Redactor::default();
+    let system = fixture
+        .nix
+        .build(&derivation, &root, &redactor)
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read_to_string(system.as_str()).unwrap(),
+        "system\n"
+    );
+    assert_eq!(
+        std::fs::read_link(&root).unwrap(),
+        Path::new(system.as_str())
+    );
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_flake_is_the_users_and_shows_no_secret() {
+    if nix_is_missing() {
+        return;
+    }
+    let fixture = fixture("{ outputs = { self }: throw \"it is hunter22\"; }");
+    let error = fixture.evaluate("web").await.unwrap_err();
+    assert_eq!(error.category(), Category::InvalidInput);
+    assert!(error.tail().contains("it is [redacted]"), "{error}");
+}
+
+#[tokio::test]
+async fn an_output_that_is_not_there_is_the_users_mistake() {
+    if nix_is_missing() {
+        return;
+    }
+    let fixture = fixture(&flake("echo > $out"));
+    let error = fixture.evaluate("absent").await.unwrap_err();
+    assert_eq!(error.category(), Category::InvalidInput);
+}
+
+#[tokio::test]
+async fn a_build_that_fails_says_why() {
+    if nix_is_missing() {
+        return;
+    }
+    let unique = std::process::id();
+    let fixture = fixture(&flake(&format!("echo no such thing {unique} >&2; exit 1")));
+    let derivation = fixture.evaluate("web.example").await.unwrap();
+    let root = fixture.directory.path().join("root");
+    let redactor = Redactor::default();
+    let error = fixture
+        .nix
+        .build(&derivation, &root, &redactor)
+        .await
+        .unwrap_err();
+    assert_eq!(error.category(), Category::InvalidInput);
+    assert!(error.tail().contains("no such thing"), "{error}");
+    assert!(!root.exists());
+}
+
+#[tokio::test]
+async fn a_flake_with_a_reference_of_its_own_gives_its_tree_and_commit() {
+    if nix_is_missing() {
+        return;
+    }
+    let fixture = fixture(&flake("echo > $out"));
+    let repository = fixture.tree().join("below");
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+            .args(arguments)
+            .current_dir(&repository)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "--quiet", "."]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "one"]);
+    let url = format!("git+file://{}", repository.display()).replace(' ', "%20");
+    let source = fixture.nix.fetch(&url).await.unwrap();
+    assert_eq!(source.commit.unwrap().as_str(), git(&["rev-parse", "HEAD"]));
+    assert!(source.path.join("flake.nix").exists());
+}
