@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nico_api::names::{CommitId, GitUrl};
+use nico_git::{Credentials, Git, GitError};
 use tokio::process::Command;
 
-use super::command::{Login, git};
-use super::credentials::Credentials;
-use super::error::GitError;
+use super::error::MirrorError;
 use super::mirrors::Settings;
-use super::refs;
 use crate::configuration::metrics::ConfigurationMetrics;
 use crate::program::{self, ProgramError, Redactor};
 
@@ -31,7 +29,7 @@ pub enum Freshness {
 #[derive(Clone, Debug)]
 pub struct LookupFailure {
     /// What went wrong.
-    pub error: Arc<GitError>,
+    pub error: Arc<MirrorError>,
     /// When it was tried.
     pub at: Timestamp,
     /// How many times in a row it failed.
@@ -45,7 +43,6 @@ pub struct Mirror {
     key: String,
     url: GitUrl,
     credentials: Credentials,
-    redactor: Redactor,
     settings: Arc<Settings>,
     metrics: ConfigurationMetrics,
     lookups: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Lookup>>>>>,
@@ -94,7 +91,6 @@ impl Mirror {
     ) -> Self {
         Self {
             key: key.to_owned(),
-            redactor: credentials.redactor(),
             url,
             credentials,
             settings,
@@ -104,11 +100,6 @@ impl Mirror {
             exports: Mutex::default(),
             exported_before: AtomicU64::default(),
         }
-    }
-
-    /// What must not be repeated of what `git` says.
-    pub fn redactor(&self) -> &Redactor {
-        &self.redactor
     }
 
     /// The commit of a branch or tag; a full commit is itself and costs nothing.
@@ -156,7 +147,7 @@ impl Mirror {
         answer
     }
 
-    fn failed(&self, error: GitError, failures: u32) -> Lookup {
+    fn failed(&self, error: MirrorError, failures: u32) -> Lookup {
         let retry_in = self.settings.backoff.delay(failures, rand::random());
         Lookup {
             asked: Instant::now(),
@@ -171,30 +162,18 @@ impl Mirror {
         }
     }
 
-    async fn ask(&self, reference: &str) -> Result<CommitId, GitError> {
-        let login = self.login().await?;
-        let mut command = self.git();
-        login.apply(&mut command);
-        command
-            .args(["ls-remote", "--", self.url.as_str()])
-            .args(refs::patterns(reference));
-        let output = program::run(command, self.settings.lookup_deadline, &self.redactor)
-            .await
-            .map_err(|source| self.failure("list the references of", source))?;
-        refs::find(&String::from_utf8_lossy(&output), reference).ok_or_else(|| {
-            GitError::ReferenceNotFound {
-                url: self.shown_url(),
-                reference: reference.to_owned(),
-            }
-        })
+    async fn ask(&self, reference: &str) -> Result<CommitId, MirrorError> {
+        let reference = Some(reference).filter(|name| *name != "HEAD");
+        let deadline = self.settings.lookup_deadline;
+        Ok(nico_git::resolve(&self.url, reference, &self.credentials, deadline).await?)
     }
 
     /// The tree of a commit, fetched when the mirror lacks it and written out when nobody else
     /// uses it already.
     ///
     /// # Errors
-    /// [`GitError`].
-    pub async fn export(&self, commit: &CommitId) -> Result<Arc<Export>, GitError> {
+    /// [`MirrorError`].
+    pub async fn export(&self, commit: &CommitId) -> Result<Arc<Export>, MirrorError> {
         if let Some(export) = self.exported(commit) {
             return Ok(export);
         }
@@ -217,24 +196,18 @@ impl Mirror {
 
     /// Brings a commit into the mirror. What cannot be explained may be a mirror that a crash
     /// damaged, so it is made anew once.
-    async fn fetch(&self, commit: &CommitId) -> Result<(), GitError> {
-        let is_there = |mirror: &Self| mirror.path().join("HEAD").exists();
-        if is_there(self) && self.has(&marker(commit)).await? {
+    async fn fetch(&self, commit: &CommitId) -> Result<(), MirrorError> {
+        if self.path().join("HEAD").exists() && self.has(&marker(commit)).await? {
             return Ok(());
         }
         let started = Instant::now();
         let mut fetched = self.fetch_into_mirror(commit).await;
-        if matches!(
-            &fetched,
-            Err(GitError::Program {
-                source: ProgramError::Failed { .. },
-                ..
-            })
-        ) {
-            tracing::warn!(
-                url = self.shown_url(),
-                "mirror cannot be used; making it anew"
-            );
+        let is_unexplained = matches!(
+            fetched,
+            Err(MirrorError::Mirror { .. } | MirrorError::Remote(GitError::Failed { .. }))
+        );
+        if is_unexplained {
+            tracing::warn!(key = self.key, "mirror cannot be used; making it anew");
             remove(&self.path()).await?;
             fetched = self.fetch_into_mirror(commit).await;
         }
@@ -242,18 +215,15 @@ impl Mirror {
         fetched
     }
 
-    async fn fetch_into_mirror(&self, commit: &CommitId) -> Result<(), GitError> {
+    async fn fetch_into_mirror(&self, commit: &CommitId) -> Result<(), MirrorError> {
         let mut command = self.git();
         command.args(["init", "--quiet", "--bare"]).arg(self.path());
-        self.run("make a mirror of", command).await?;
+        self.run("make", command).await?;
 
-        let login = self.login().await?;
+        let git = Git::new(&self.url, &self.credentials).await?;
         let one = format!("+{commit}:{}", marker(commit));
-        let shallow = self
-            .fetch_refs(&login, &["--depth=1"], &[one.as_str()])
-            .await;
-        match shallow {
-            Err(GitError::Program { .. }) => {}
+        match self.fetch_refs(&git, &["--depth=1"], &[&one]).await {
+            Err(MirrorError::Remote(GitError::Failed { .. })) => {}
             decided => return decided,
         }
         // Old servers give no commit by its hash, so everything is fetched and searched.
@@ -261,47 +231,49 @@ impl Mirror {
             "+refs/heads/*:refs/nio/heads/*",
             "+refs/tags/*:refs/nio/tags/*",
         ];
-        self.fetch_refs(&login, &[], &all).await?;
+        self.fetch_refs(&git, &[], &all).await?;
         if !self.has(&format!("{commit}^{{commit}}")).await? {
-            return Err(GitError::CommitNotFound {
-                url: self.shown_url(),
+            return Err(MirrorError::CommitNotFound {
+                url: git.url().to_owned(),
                 commit: commit.to_string(),
             });
         }
         let mut command = self.git_in_mirror();
         command.args(["update-ref", &marker(commit), commit.as_str()]);
-        self.run("mark a commit of", command).await
+        self.run("mark a commit in", command).await
     }
 
     async fn fetch_refs(
         &self,
-        login: &Login,
+        git: &Git,
         options: &[&str],
         refs: &[&str],
-    ) -> Result<(), GitError> {
-        let mut command = self.git_in_mirror();
-        login.apply(&mut command);
-        command
-            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"])
-            .args(options)
-            .args(["--", self.url.as_str()])
-            .args(refs);
-        self.run("fetch from", command).await
+    ) -> Result<(), MirrorError> {
+        let mirror = self.path();
+        let mirror = mirror.to_string_lossy();
+        let mut arguments = vec!["--git-dir", &*mirror, "-c", "gc.autoDetach=false"];
+        arguments.extend(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
+        arguments.extend(options);
+        arguments.extend(["--", self.url.as_str()]);
+        arguments.extend(refs);
+        git.run(&arguments, None, self.settings.fetch_deadline)
+            .await?;
+        Ok(())
     }
 
     /// Whether the mirror has an object.
-    async fn has(&self, object: &str) -> Result<bool, GitError> {
+    async fn has(&self, object: &str) -> Result<bool, MirrorError> {
         let mut command = self.git_in_mirror();
         command.args(["cat-file", "-e", object]);
-        match program::run(command, self.settings.fetch_deadline, &self.redactor).await {
+        match program::run(command, self.settings.fetch_deadline, &Redactor::default()).await {
             Ok(_) => Ok(true),
             Err(ProgramError::Failed { .. }) => Ok(false),
-            Err(source) => Err(self.failure("search the mirror of", source)),
+            Err(source) => Err(self.failure("search", source)),
         }
     }
 
     /// Writes the tree beside its final place first, so that an export is whole or not there.
-    async fn write_tree(&self, commit: &CommitId) -> Result<Export, GitError> {
+    async fn write_tree(&self, commit: &CommitId) -> Result<Export, MirrorError> {
         let exports = self.settings.directory.join("exports");
         // A new name each time: the last user of an earlier export may just be removing it.
         let number = self.exported_before.fetch_add(1, Ordering::Relaxed);
@@ -329,7 +301,7 @@ impl Mirror {
         commit: &CommitId,
         directory: &Path,
         index: &Path,
-    ) -> Result<(), GitError> {
+    ) -> Result<(), MirrorError> {
         for arguments in [
             &["read-tree", commit.as_str()][..],
             &["checkout-index", "--all", "--quiet"][..],
@@ -340,25 +312,26 @@ impl Mirror {
                 .env("GIT_WORK_TREE", directory)
                 .current_dir(directory)
                 .args(arguments);
-            self.run("export a commit of", command).await?;
+            self.run("export a commit from", command).await?;
         }
         Ok(())
     }
 
-    async fn run(&self, task: &'static str, command: Command) -> Result<(), GitError> {
-        program::run(command, self.settings.fetch_deadline, &self.redactor)
+    async fn run(&self, task: &'static str, command: Command) -> Result<(), MirrorError> {
+        program::run(command, self.settings.fetch_deadline, &Redactor::default())
             .await
             .map(|_| ())
             .map_err(|source| self.failure(task, source))
     }
 
-    async fn login(&self) -> Result<Login, GitError> {
-        let hosts = self.settings.directory.join("known_hosts");
-        Login::prepare(&self.url, &self.credentials, &hosts).await
-    }
-
+    /// `git` for the mirror on disk: it talks to nobody.
     fn git(&self) -> Command {
-        git(&self.settings.directory, self.settings.allow_file_urls)
+        let mut command = program::command("git", &self.settings.directory);
+        command
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .args(["-c", "core.hooksPath=/dev/null"]);
+        command
     }
 
     fn git_in_mirror(&self) -> Command {
@@ -374,8 +347,12 @@ impl Mirror {
             .join(format!("{}.git", self.key))
     }
 
-    fn failure(&self, task: &'static str, source: ProgramError) -> GitError {
-        GitError::from_program(task, self.shown_url(), source)
+    fn failure(&self, task: &'static str, source: ProgramError) -> MirrorError {
+        MirrorError::Mirror {
+            task,
+            url: self.shown_url(),
+            source,
+        }
     }
 
     /// The URL without a user name and password that somebody may have put into it.
@@ -407,7 +384,7 @@ fn marker(commit: &CommitId) -> String {
     format!("refs/nio/commits/{commit}")
 }
 
-async fn remove(directory: &Path) -> Result<(), GitError> {
+async fn remove(directory: &Path) -> Result<(), MirrorError> {
     match tokio::fs::remove_dir_all(directory).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(storage(directory)(error))
@@ -416,8 +393,8 @@ async fn remove(directory: &Path) -> Result<(), GitError> {
     }
 }
 
-fn storage(path: &Path) -> impl FnOnce(std::io::Error) -> GitError + '_ {
-    move |source| GitError::Storage {
+fn storage(path: &Path) -> impl FnOnce(std::io::Error) -> MirrorError + '_ {
+    move |source| MirrorError::Storage {
         path: path.to_owned(),
         source,
     }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nico_api::names::GitUrl;
+use nico_git::Credentials;
 use nico_runtime::backoff::Backoff;
 
-use super::credentials::Credentials;
-use super::error::GitError;
+use super::error::MirrorError;
 use super::mirror::Mirror;
 use crate::configuration::metrics::ConfigurationMetrics;
 use crate::hash::FieldHash;
@@ -42,8 +42,8 @@ impl Mirrors {
     /// Opens the directory, and removes the exports that an earlier process left there.
     ///
     /// # Errors
-    /// [`GitError::Storage`] when the directory cannot be made or cleaned.
-    pub fn open(settings: Settings, metrics: ConfigurationMetrics) -> Result<Self, GitError> {
+    /// [`MirrorError::Storage`] when the directory cannot be made or cleaned.
+    pub fn open(settings: Settings, metrics: ConfigurationMetrics) -> Result<Self, MirrorError> {
         let exports = settings.directory.join("exports");
         for (path, result) in [
             (&exports, remove_all(&exports)),
@@ -53,7 +53,7 @@ impl Mirrors {
                 std::fs::create_dir_all(settings.directory.join("mirrors")),
             ),
         ] {
-            result.map_err(|source| GitError::Storage {
+            result.map_err(|source| MirrorError::Storage {
                 path: path.clone(),
                 source,
             })?;
@@ -68,16 +68,16 @@ impl Mirrors {
     /// The mirror of a repository as seen with these credentials.
     ///
     /// # Errors
-    /// [`GitError::FileUrlNotAllowed`].
-    pub fn get(&self, url: &GitUrl, credentials: &Credentials) -> Result<Arc<Mirror>, GitError> {
+    /// [`MirrorError::FileUrlNotAllowed`].
+    pub fn get(&self, url: &GitUrl, credentials: &Credentials) -> Result<Arc<Mirror>, MirrorError> {
         if url.is_file() && !self.settings.allow_file_urls {
-            return Err(GitError::FileUrlNotAllowed {
+            return Err(MirrorError::FileUrlNotAllowed {
                 url: url.to_string(),
             });
         }
         let hash = FieldHash::default()
             .field(url.as_str())
-            .field(credentials.fingerprint())
+            .field(fingerprint(credentials))
             .finish();
         let key = hash["sha256:".len()..][..32].to_owned();
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,6 +92,27 @@ impl Mirrors {
         });
         Ok(Arc::clone(mirror))
     }
+}
+
+/// What tells credentials from others, without giving them away: the key of a mirror is a hash
+/// over it.
+fn fingerprint(credentials: &Credentials) -> String {
+    let hash = FieldHash::default();
+    match credentials {
+        Credentials::Anonymous => hash,
+        Credentials::Token(token) => hash.field("token").field(token),
+        Credentials::Password { username, password } => {
+            hash.field("password").field(username).field(password)
+        }
+        Credentials::Key {
+            private_key,
+            known_hosts,
+        } => hash
+            .field("key")
+            .field(private_key)
+            .field(known_hosts.as_deref().unwrap_or_default()),
+    }
+    .finish()
 }
 
 fn remove_all(directory: &Path) -> std::io::Result<()> {

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nico_api::names::{CommitId, GitUrl};
+use nico_git::{Credentials, GitError};
 use nico_runtime::backoff::Backoff;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -94,7 +95,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     fn mirror(&self) -> std::sync::Arc<Mirror> {
         self.mirrors
-            .get(&self.origin.url(), &Credentials::None)
+            .get(&self.origin.url(), &Credentials::Anonymous)
             .unwrap()
     }
 }
@@ -210,18 +211,30 @@ async fn what_is_missing_is_named() {
         .await
         .unwrap_err();
     assert!(
-        matches!(*failure.error, GitError::ReferenceNotFound { .. }),
+        matches!(
+            *failure.error,
+            MirrorError::Remote(GitError::ReferenceNotFound { .. })
+        ),
         "{failure:?}"
     );
     let absent: CommitId = "0123456789".repeat(4).parse().unwrap();
     let error = mirror.export(&absent).await.unwrap_err();
-    assert!(matches!(error, GitError::CommitNotFound { .. }), "{error}");
+    assert!(
+        matches!(error, MirrorError::CommitNotFound { .. }),
+        "{error}"
+    );
 
     let nothing: GitUrl = "file:///nonexistent/repository".parse().unwrap();
-    let mirror = fixture.mirrors.get(&nothing, &Credentials::None).unwrap();
+    let mirror = fixture
+        .mirrors
+        .get(&nothing, &Credentials::Anonymous)
+        .unwrap();
     let failure = mirror.resolve("main", Freshness::Shared).await.unwrap_err();
     assert!(
-        matches!(*failure.error, GitError::RepositoryNotFound { .. }),
+        matches!(
+            *failure.error,
+            MirrorError::Remote(GitError::RepositoryNotFound { .. })
+        ),
         "{failure:?}"
     );
     assert!(failure.retry_in > Duration::ZERO);
@@ -240,10 +253,13 @@ async fn a_server_that_refuses_the_connection_is_unreachable() {
         .parse()
         .unwrap();
     drop(free);
-    let mirror = fixture.mirrors.get(&url, &Credentials::None).unwrap();
+    let mirror = fixture.mirrors.get(&url, &Credentials::Anonymous).unwrap();
     let failure = mirror.resolve("main", Freshness::Shared).await.unwrap_err();
     assert!(
-        matches!(*failure.error, GitError::Unreachable { .. }),
+        matches!(
+            *failure.error,
+            MirrorError::Remote(GitError::Unreachable { .. })
+        ),
         "{failure:?}"
     );
 }
@@ -255,10 +271,10 @@ fn file_urls_are_refused_unless_allowed() {
         allow_file_urls: false,
         ..settings(directory.path())
     });
-    let refused = mirrors.get(&"file:///srv/git".parse().unwrap(), &Credentials::None);
+    let refused = mirrors.get(&"file:///srv/git".parse().unwrap(), &Credentials::Anonymous);
     assert!(matches!(
         refused.err(),
-        Some(GitError::FileUrlNotAllowed { .. })
+        Some(MirrorError::FileUrlNotAllowed { .. })
     ));
 }
 
