@@ -1,0 +1,65 @@
+//! What can be done about a cluster. An action carries all that it needs.
+
+use nico_api::NixosConfiguration;
+use nico_api::names::MachineName;
+
+use crate::kubeconfig::Kubeconfig;
+use crate::role::Role;
+
+/// One change to the Kubernetes API. Doing it twice is the same as doing it once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Puts the finalizer on the cluster. First of all, so that nothing is left behind.
+    AddFinalizer,
+    /// Claims a machine, provided that it is still as it was read.
+    Claim {
+        /// The machine.
+        machine: MachineName,
+        /// What it is to be.
+        role: Role,
+        /// resourceVersion that was read.
+        version: String,
+    },
+    /// Gives a machine back, provided that it is still as it was read.
+    Release {
+        /// The machine.
+        machine: MachineName,
+        /// resourceVersion that was read.
+        version: String,
+    },
+    /// Makes the Secret with the join token, unless there is one.
+    CreateJoinToken,
+    /// Makes the NixosConfiguration of a machine.
+    CreateConfiguration(Box<NixosConfiguration>),
+    /// Brings the NixosConfiguration of a machine to the wanted revision.
+    UpdateConfiguration(Box<NixosConfiguration>),
+    /// Deletes the NixosConfiguration of a machine, which takes it off the machine.
+    DeleteConfiguration {
+        /// The machine.
+        machine: MachineName,
+        /// Name of the NixosConfiguration.
+        name: String,
+        /// Its uid, so that no other is deleted in its place.
+        uid: String,
+    },
+    /// Notes on a machine that it was installed from scratch.
+    MarkInstalled {
+        /// The machine.
+        machine: MachineName,
+        /// Name of the NixosConfiguration that installed it.
+        configuration: String,
+        /// resourceVersion that was read.
+        version: String,
+    },
+    /// Makes the Secret with the kubeconfig.
+    PublishKubeconfig(Kubeconfig),
+    /// Deletes a Secret that the cluster made.
+    DeleteSecret {
+        /// Its name.
+        name: String,
+        /// Its uid, so that no other is deleted in its place.
+        uid: String,
+    },
+    /// Takes the finalizer off the cluster. Last of all.
+    RemoveFinalizer,
+}

@@ -1,0 +1,382 @@
+//! What to do next, and what to say about it: pure functions over one snapshot.
+//!
+//! - [`selection`]: which machines the cluster has, claims and gives back
+//! - [`installation`]: whether a machine may be wiped
+//! - [`topology`]: `cluster.nix`
+//! - [`configuration`]: the NixosConfiguration of each machine
+//! - [`readiness`]: whether a machine is what the cluster needs it to be
+//! - [`rollout`]: which machines are changed next
+//! - [`deletion`]: what is left to do for a cluster that goes
+//! - [`status`]: what the status says
+//!
+//! No async, no client, no clock, no randomness.
+
+pub mod configuration;
+pub mod deletion;
+pub mod installation;
+pub mod readiness;
+pub mod rollout;
+pub mod selection;
+pub mod status;
+pub mod topology;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use nico_api::kubernetes_cluster::KubernetesClusterStatus;
+use nico_api::names::MachineName;
+use nico_api::{NixosConfiguration, labels};
+
+use crate::action::Action;
+use crate::observed::{KubeconfigState, Observed, OwnedSecret, Source, Workload};
+use crate::role::Role;
+
+use configuration::Wanted;
+use installation::Installation;
+use readiness::Member;
+use rollout::Step;
+use selection::Selection;
+use topology::Topology;
+
+/// What to do next for a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// In this order; the first that fails stops the rest.
+    pub actions: Vec<Action>,
+    /// What is true now, before the actions.
+    pub status: KubernetesClusterStatus,
+    /// When to look again if nothing is heard before.
+    pub look_again: Duration,
+}
+
+/// How often a cluster is looked at when nothing is heard of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// While Nodes or the kubeconfig are about to appear.
+    pub starting: Duration,
+    /// While something else is not ready.
+    pub unready: Duration,
+    /// While all is well.
+    pub ready: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            starting: Duration::from_secs(1),
+            unready: Duration::from_secs(10),
+            ready: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Everything that was concluded about a cluster that is to be.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// Its machines.
+    pub selection: Selection,
+    /// What they should run; `None` while the source is not resolved.
+    pub wanted: Option<Wanted>,
+    /// The machines that are held and wanted, control plane first.
+    pub members: Vec<Member>,
+    /// The configuration that each of them should have.
+    pub desired: BTreeMap<MachineName, NixosConfiguration>,
+    /// Machines that are not touched, with why.
+    pub blocked: BTreeMap<MachineName, (Installation, String)>,
+    /// What is changed next.
+    pub step: Step,
+}
+
+/// Decides what to do next for the cluster.
+///
+/// Pure: the same snapshot and time give the same plan.
+pub fn plan(observed: &Observed, intervals: &Intervals, now: Timestamp) -> Plan {
+    if observed.cluster.metadata.deletion_timestamp.is_some() {
+        let deletion = deletion::next(observed);
+        return Plan {
+            status: status::while_deleting(observed, &deletion, now),
+            actions: match has_finalizer(observed) {
+                true => deletion.actions,
+                false => vec![],
+            },
+            look_again: intervals.unready,
+        };
+    }
+    let assessment = assess(observed);
+    let status = status::of(observed, &assessment, now);
+    Plan {
+        actions: actions(observed, &assessment),
+        look_again: look_again(observed, &assessment, &status, intervals, now),
+        status,
+    }
+}
+
+/// Concludes everything that there is to know about a cluster that is to be.
+pub fn assess(observed: &Observed) -> Assessment {
+    let selection = selection::select(observed);
+    let wanted = match &observed.source {
+        Source::Resolved { repository, commit } => Some(Wanted::new(
+            &observed.cluster,
+            repository,
+            commit,
+            &topology_of(observed, &selection),
+        )),
+        Source::Unresolved(_) => None,
+    };
+    let of_role = |role, plane: &[MachineName]| -> Vec<(MachineName, Role)> {
+        plane.iter().map(|name| (name.clone(), role)).collect()
+    };
+    let roles = [
+        of_role(Role::ControlPlane, &selection.control_plane.members),
+        of_role(Role::Worker, &selection.workers.members),
+    ]
+    .concat();
+
+    let mut blocked = BTreeMap::new();
+    let mut desired = BTreeMap::new();
+    for (name, role) in &roles {
+        let machine = &observed.machines[name];
+        let existing = observed.configuration_of(name);
+        let installation =
+            installation::decide(observed.cluster.spec.install_mode, machine, existing);
+        if let Some(why) = installation::advice(machine, installation) {
+            blocked.insert(name.clone(), (installation, why));
+        } else if let Some(wanted) = &wanted {
+            let full_install = installation == Installation::Full;
+            let configuration =
+                wanted.configuration(&observed.cluster, name, machine, *role, full_install);
+            desired.insert(name.clone(), configuration);
+        }
+    }
+    let members: Vec<Member> = roles
+        .iter()
+        .map(|(name, role)| readiness::judge(observed, name, *role, desired.get(name)))
+        .collect();
+    let touchable: Vec<Member> = members
+        .iter()
+        .filter(|member| !blocked.contains_key(&member.machine))
+        .cloned()
+        .collect();
+    let answers = !matches!(observed.workload, Workload::Unreachable { .. });
+    Assessment {
+        step: rollout::next_step(&touchable, answers),
+        selection,
+        wanted,
+        members,
+        desired,
+        blocked,
+    }
+}
+
+/// What every machine is told about all the others.
+fn topology_of(observed: &Observed, selection: &Selection) -> Topology {
+    let members = |plane: &[MachineName]| {
+        plane
+            .iter()
+            .map(|name| topology::Member::new(name, &observed.machines[name]))
+            .collect()
+    };
+    Topology {
+        cluster: observed.name(),
+        endpoint: observed
+            .cluster
+            .spec
+            .control_plane_endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.host.clone()),
+        control_plane: members(&selection.control_plane.members),
+        workers: members(&selection.workers.members),
+    }
+}
+
+fn actions(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
+    if !has_finalizer(observed) {
+        return vec![Action::AddFinalizer];
+    }
+    let selection = &assessment.selection;
+    let version = |name: &MachineName| {
+        observed.machines[name]
+            .resource_version()
+            .unwrap_or_default()
+    };
+    let releases = selection.releases.iter().map(|name| Action::Release {
+        machine: name.clone(),
+        version: version(name),
+    });
+    let claims = selection.claims.iter().map(|(name, role)| Action::Claim {
+        machine: name.clone(),
+        role: *role,
+        version: version(name),
+    });
+    let mut actions: Vec<Action> = releases.chain(claims).collect();
+    let may_start = selection.control_plane.is_complete() || observed.has_started();
+    if !selection.claims.is_empty() || !may_start {
+        return actions;
+    }
+    if !observed.cluster.spec.paused {
+        actions.extend(changes(observed, assessment));
+    }
+    actions.extend(installed(observed, assessment));
+    if let KubeconfigState::Proven(kubeconfig) = &observed.kubeconfig {
+        actions.push(Action::PublishKubeconfig(kubeconfig.clone()));
+    }
+    actions.extend(removals(observed, assessment));
+    actions
+}
+
+/// The join token, and the configurations that are made or brought forward now.
+fn changes(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
+    let configuration = |name| assessment.desired.get(name).cloned().map(Box::new);
+    let step = &assessment.step;
+    let creations = step
+        .create
+        .iter()
+        .filter_map(configuration)
+        .map(Action::CreateConfiguration);
+    let updates = step
+        .update
+        .iter()
+        .filter_map(configuration)
+        .map(Action::UpdateConfiguration);
+    let changes: Vec<Action> = creations.chain(updates).collect();
+    match &observed.join_token {
+        OwnedSecret::Missing => [Action::CreateJoinToken]
+            .into_iter()
+            .chain(changes)
+            .collect(),
+        OwnedSecret::Ours { .. } | OwnedSecret::Foreign => changes,
+        OwnedSecret::Unusable(_) => vec![],
+    }
+}
+
+/// Notes on machines that their installation from scratch succeeded.
+fn installed(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
+    let is_installed = |configuration: &NixosConfiguration| {
+        let status = configuration.status.as_ref();
+        status.and_then(|status| status.full_disk_install_completed) == Some(true)
+    };
+    assessment
+        .members
+        .iter()
+        .filter_map(|member| {
+            let machine = &observed.machines[&member.machine];
+            let configuration = observed.configuration_of(&member.machine)?;
+            let is_noted = machine
+                .annotations()
+                .contains_key(labels::FULL_INSTALLATION_APPLIED);
+            (is_installed(configuration) && !is_noted).then(|| Action::MarkInstalled {
+                machine: member.machine.clone(),
+                configuration: configuration.name_any(),
+                version: machine.resource_version().unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// Configurations that are taken off: of machines that are no more, and, one at a time and only
+/// while all others are well, of machines that are no longer wanted.
+fn removals(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
+    let spec = &observed.cluster.spec;
+    let is_named = |name: &str| {
+        [
+            spec.control_plane.named_machines(),
+            spec.data_plane().named_machines(),
+        ]
+        .into_iter()
+        .flatten()
+        .any(|list| list.iter().any(|named| named == name))
+    };
+    let is_member = |name: &str| {
+        assessment
+            .members
+            .iter()
+            .any(|member| member.machine.as_str() == name)
+    };
+    let unwanted: Vec<&NixosConfiguration> = observed
+        .configurations
+        .values()
+        .filter(|configuration| !is_member(&configuration.spec.machine_ref.name))
+        .filter(|configuration| {
+            let name = &configuration.spec.machine_ref.name;
+            !is_named(name) || is_leaving(&assessment.selection, name)
+        })
+        .collect();
+    let machine_exists = |configuration: &NixosConfiguration| {
+        configuration
+            .spec
+            .machine_ref
+            .name
+            .parse()
+            .is_ok_and(|name: MachineName| observed.machines.contains_key(&name))
+    };
+    let (present, gone): (Vec<&NixosConfiguration>, Vec<_>) = unwanted
+        .into_iter()
+        .partition(|configuration| machine_exists(configuration));
+    let mut actions: Vec<Action> = gone.into_iter().filter_map(deletion::delete).collect();
+    let is_settled = assessment.selection.control_plane.is_complete()
+        && assessment.selection.workers.is_complete()
+        && !assessment.members.is_empty()
+        && assessment
+            .members
+            .iter()
+            .all(|member| member.updated && member.is_ready())
+        && present
+            .iter()
+            .all(|configuration| configuration.metadata.deletion_timestamp.is_none());
+    if is_settled && !spec.paused {
+        actions.extend(present.first().copied().and_then(deletion::delete));
+    }
+    actions
+}
+
+fn is_leaving(selection: &Selection, name: &str) -> bool {
+    [&selection.control_plane, &selection.workers]
+        .into_iter()
+        .any(|plane| plane.leaving.iter().any(|leaving| leaving.as_str() == name))
+}
+
+fn has_finalizer(observed: &Observed) -> bool {
+    observed
+        .cluster
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == labels::CLUSTER_FINALIZER)
+}
+
+/// Nodes and the kubeconfig appear without a word: nobody tells of changes in the new cluster,
+/// so it is asked often while it starts, for the first minutes after it was last ready.
+fn look_again(
+    observed: &Observed,
+    assessment: &Assessment,
+    status: &KubernetesClusterStatus,
+    intervals: &Intervals,
+    now: Timestamp,
+) -> Duration {
+    const STARTING: i64 = 180;
+    let ready = nico_api::condition::find(
+        &status.conditions,
+        nico_api::kubernetes_cluster::conditions::READY,
+    );
+    if ready.is_some_and(|ready| ready.status == "True") {
+        return intervals.ready;
+    }
+    let applied = |member: &Member| {
+        member.role == Role::ControlPlane
+            && member.configuration == readiness::ConfigurationState::Applied
+    };
+    let is_asked =
+        assessment.members.iter().any(applied) || matches!(observed.workload, Workload::Nodes(_));
+    let since = ready.map_or(0, |ready| {
+        now.as_second() - ready.last_transition_time.0.as_second()
+    });
+    if is_asked && since < STARTING {
+        intervals.starting
+    } else {
+        intervals.unready
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,532 @@
+//! What the status of a cluster says, computed from what was observed and nothing else.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use nico_api::condition::{self, Truth};
+use nico_api::kubernetes_cluster::{
+    KubernetesClusterStatus, Phase, PlaneStatus, RolloutOrder, RolloutStatus, conditions as kind,
+};
+use nico_api::names::MachineName;
+use nico_api::reason::ClusterReason as Reason;
+
+use crate::naming;
+use crate::observed::{KubeconfigState, Observed, OwnedSecret, Source, Workload};
+use crate::role::Role;
+
+use super::Assessment;
+use super::deletion::Deletion;
+use super::installation::Installation;
+use super::readiness::{ConfigurationState, Member, NodeState};
+use super::selection::PlaneSelection;
+
+/// How long the new cluster may be silent before its condition becomes `Unknown`, in seconds.
+const SILENCE: i64 = 60;
+
+/// What one condition says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    truth: Truth,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            truth: truth.into(),
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.truth == Truth::True
+    }
+}
+
+/// The status of a cluster that is to be.
+pub fn of(observed: &Observed, assessment: &Assessment, now: Timestamp) -> KubernetesClusterStatus {
+    let report = Report {
+        observed,
+        assessment,
+        now,
+    };
+    let selected = report.machines_selected();
+    let source = report.source_resolved();
+    let control_plane = report.plane_ready(Role::ControlPlane, &assessment.selection.control_plane);
+    let data_plane = report.plane_ready(Role::Worker, &assessment.selection.workers);
+    let kubeconfig = report.kubeconfig_available(&control_plane);
+    let nodes = report.nodes_healthy();
+    let rolling_out = report.rolling_out();
+    let ready = report.ready(&selected, &source, &control_plane, &data_plane, &kubeconfig);
+    let phase = report.phase(&ready, &source, &control_plane);
+
+    let mut status = report.counts();
+    status.phase = Some(phase);
+    status.observed_generation = observed.cluster.metadata.generation;
+    status.conditions = with_conditions(
+        observed,
+        now,
+        [
+            (kind::READY, ready),
+            (kind::MACHINES_SELECTED, selected),
+            (kind::SOURCE_RESOLVED, source),
+            (kind::CONTROL_PLANE_READY, control_plane),
+            (kind::DATA_PLANE_READY, data_plane),
+            (kind::KUBECONFIG_AVAILABLE, kubeconfig),
+            (kind::NODES_HEALTHY, nodes),
+            (kind::ROLLING_OUT, rolling_out),
+            (kind::PAUSED, report.paused()),
+        ],
+    );
+    status
+}
+
+/// The status of a cluster that is being deleted: what it was, and what holds the deletion up.
+pub fn while_deleting(
+    observed: &Observed,
+    deletion: &Deletion,
+    now: Timestamp,
+) -> KubernetesClusterStatus {
+    let ready = Verdict::new(false, Reason::Deleting, &*deletion.message);
+    KubernetesClusterStatus {
+        phase: Some(Phase::Deleting),
+        observed_generation: observed.cluster.metadata.generation,
+        applied_machines: applied_machines(observed),
+        conditions: with_conditions(observed, now, [(kind::READY, ready)]),
+        ..previous(observed)
+    }
+}
+
+fn previous(observed: &Observed) -> KubernetesClusterStatus {
+    observed.cluster.status.clone().unwrap_or_default()
+}
+
+fn with_conditions<const N: usize>(
+    observed: &Observed,
+    now: Timestamp,
+    verdicts: [(&str, Verdict); N],
+) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    let mut conditions = previous(observed).conditions;
+    for (kind, verdict) in verdicts {
+        condition::set(
+            &mut conditions,
+            kind,
+            verdict.truth,
+            verdict.reason,
+            verdict.message,
+            observed.cluster.metadata.generation,
+            now,
+        );
+    }
+    conditions
+}
+
+fn applied_machines(observed: &Observed) -> BTreeMap<String, String> {
+    observed
+        .configurations
+        .values()
+        .map(|configuration| {
+            let machine = configuration.spec.machine_ref.name.clone();
+            (machine, configuration.name_any())
+        })
+        .collect()
+}
+
+struct Report<'a> {
+    observed: &'a Observed,
+    assessment: &'a Assessment,
+    now: Timestamp,
+}
+
+impl Report<'_> {
+    fn members(&self, role: Role) -> impl Iterator<Item = &Member> {
+        self.assessment
+            .members
+            .iter()
+            .filter(move |member| member.role == role)
+    }
+
+    /// What a machine waits for, after its name; `None` when it is ready.
+    fn waits_for(&self, member: &Member) -> Option<String> {
+        let blocked = self.assessment.blocked.get(&member.machine);
+        let why = match (&member.configuration, blocked) {
+            (ConfigurationState::Absent, Some((_, why))) => why.clone(),
+            _ => member.waits_for()?,
+        };
+        Some(format!("{} {why}", member.machine))
+    }
+
+    fn machines_selected(&self) -> Verdict {
+        let selection = &self.assessment.selection;
+        let shortages: Vec<_> = [&selection.control_plane, &selection.workers]
+            .into_iter()
+            .filter_map(|plane| plane.shortage.as_ref())
+            .collect();
+        match shortages.first() {
+            None => {
+                let count = selection.control_plane.wanted + selection.workers.wanted;
+                Verdict::new(
+                    true,
+                    Reason::Selected,
+                    format!("{count} machines are claimed"),
+                )
+            }
+            Some(first) => {
+                let messages: Vec<&str> = shortages
+                    .iter()
+                    .map(|shortage| shortage.message.as_str())
+                    .collect();
+                Verdict::new(false, first.reason, messages.join(". "))
+            }
+        }
+    }
+
+    fn source_resolved(&self) -> Verdict {
+        match &self.observed.source {
+            Source::Resolved { repository, commit } => {
+                let reference = self.observed.cluster.spec.reference.as_deref();
+                let reference = reference
+                    .filter(|text| !text.is_empty())
+                    .unwrap_or("the default branch");
+                Verdict::new(
+                    true,
+                    Reason::Resolved,
+                    format!("{reference} of {repository} is commit {commit}"),
+                )
+            }
+            Source::Unresolved(problem) => Verdict::new(false, problem.reason, &*problem.message),
+        }
+    }
+
+    fn plane_ready(&self, role: Role, plane: &PlaneSelection) -> Verdict {
+        if plane.wanted == 0 {
+            return Verdict::new(true, Reason::NoWorkers, "the spec asks for no machines");
+        }
+        let members: Vec<&Member> = self.members(role).collect();
+        let ready = members.iter().filter(|member| member.is_ready()).count();
+        let count = format!("{ready} of {} machines are ready", plane.wanted);
+        if ready == plane.wanted {
+            return Verdict::new(true, Reason::AllReady, count);
+        }
+        let mut waiting: Vec<String> = members
+            .iter()
+            .filter_map(|member| self.waits_for(member))
+            .collect();
+        if !plane.is_complete() {
+            waiting.push("not all machines are chosen, see MachinesSelected".to_owned());
+        }
+        let message = format!("{count}; {}", waiting.join("; "));
+        Verdict::new(false, self.reason_not_ready(&members, plane), message)
+    }
+
+    fn reason_not_ready(&self, members: &[&Member], plane: &PlaneSelection) -> Reason {
+        let is_refused = |member: &&&Member| {
+            matches!(
+                self.assessment.blocked.get(&member.machine),
+                Some((Installation::Refused, _))
+            )
+        };
+        let is_applied = |member: &&Member| member.configuration == ConfigurationState::Applied;
+        if members.iter().any(|member| member.is_stalled()) {
+            Reason::ConfigurationFailed
+        } else if members.iter().find(is_refused).is_some() {
+            Reason::MachineNotInstallable
+        } else if !plane.is_complete() {
+            Reason::WaitingForMachines
+        } else if members.iter().all(is_applied) {
+            Reason::WaitingForNodes
+        } else {
+            Reason::WaitingForConfigurations
+        }
+    }
+
+    fn kubeconfig_available(&self, control_plane: &Verdict) -> Verdict {
+        let secret = naming::kubeconfig(&self.observed.name());
+        match &self.observed.kubeconfig {
+            KubeconfigState::Published { .. } => {
+                Verdict::new(true, Reason::Published, format!("it is in Secret {secret}"))
+            }
+            KubeconfigState::Proven(kubeconfig) => Verdict::new(
+                false,
+                Reason::WaitingForControlPlane,
+                format!(
+                    "it was found on {} and is being written to Secret {secret}",
+                    kubeconfig.machine()
+                ),
+            ),
+            KubeconfigState::Missing(Some(problem)) => {
+                Verdict::new(false, problem.reason, &*problem.message)
+            }
+            KubeconfigState::Missing(None) => Verdict::new(
+                false,
+                Reason::WaitingForControlPlane,
+                format!(
+                    "no control-plane machine is ready yet: {}",
+                    control_plane.message
+                ),
+            ),
+        }
+    }
+
+    fn nodes_healthy(&self) -> Verdict {
+        match &self.observed.workload {
+            Workload::NotAsked => Verdict::new(
+                Truth::Unknown,
+                Reason::WaitingForControlPlane,
+                "the new cluster can be asked once its kubeconfig is there",
+            ),
+            Workload::Unreachable {
+                last_answer,
+                message,
+                ..
+            } => {
+                let is_long = last_answer
+                    .is_none_or(|last| self.now.as_second() - last.as_second() >= SILENCE);
+                if is_long {
+                    Verdict::new(Truth::Unknown, Reason::ClusterUnreachable, message)
+                } else {
+                    self.nodes_by_last_answer()
+                }
+            }
+            Workload::Nodes(_) => self.nodes_by_last_answer(),
+        }
+    }
+
+    fn nodes_by_last_answer(&self) -> Verdict {
+        let unwell: Vec<String> = self
+            .assessment
+            .members
+            .iter()
+            .filter_map(|member| match &member.node {
+                NodeState::Missing => Some(format!("{} has no Node", member.machine)),
+                NodeState::NotReady(why) => Some(format!("{}: {why}", member.machine)),
+                NodeState::NotAsked | NodeState::Ready | NodeState::Unknown { .. } => None,
+            })
+            .collect();
+        if unwell.is_empty() {
+            let count = self.assessment.members.len();
+            Verdict::new(true, Reason::NodesReady, format!("{count} Nodes are Ready"))
+        } else {
+            Verdict::new(false, Reason::NodesNotReady, unwell.join("; "))
+        }
+    }
+
+    fn rolling_out(&self) -> Verdict {
+        let members = &self.assessment.members;
+        let Some(rollout) = self.rollout() else {
+            return Verdict::new(
+                false,
+                Reason::NotStarted,
+                "nothing runs yet that could change",
+            );
+        };
+        let progress = format!(
+            "{} of {} nodes run the wanted revision",
+            rollout.updated, rollout.total
+        );
+        if !self.is_changing() {
+            return Verdict::new(false, Reason::Finished, progress);
+        }
+        if let Some(failed) = members
+            .iter()
+            .find(|member| member.updated && member.is_stalled())
+        {
+            let why = self.waits_for(failed).unwrap_or_default();
+            return Verdict::new(false, Reason::NodeFailed, format!("{progress}; {why}"));
+        }
+        if self.observed.cluster.spec.paused && rollout.current.is_empty() {
+            return Verdict::new(
+                false,
+                Reason::Paused,
+                format!("{progress}; spec.paused is true"),
+            );
+        }
+        let message = format!("{progress}; {}", rollout.message.unwrap_or_default());
+        Verdict::new(true, Reason::Updating, message)
+    }
+
+    /// Whether a machine that runs something is to run, or is about to run, something else.
+    fn is_changing(&self) -> bool {
+        self.assessment.members.iter().any(|member| {
+            matches!(
+                member.configuration,
+                ConfigurationState::Behind(_) | ConfigurationState::Applied
+            ) && (!member.updated || self.is_in_hand(member))
+        })
+    }
+
+    /// Whether the machine was changed and is not ready again.
+    fn is_in_hand(&self, member: &Member) -> bool {
+        member.updated
+            && match &member.configuration {
+                ConfigurationState::Behind(_) => true,
+                ConfigurationState::Applied => {
+                    !member.is_ready() && self.was_in_hand(&member.machine)
+                }
+                _ => false,
+            }
+    }
+
+    fn was_in_hand(&self, machine: &MachineName) -> bool {
+        previous(self.observed)
+            .rollout
+            .is_some_and(|rollout| rollout.current.iter().any(|name| name == machine.as_str()))
+    }
+
+    /// The rollout that is under way, or the last one.
+    fn rollout(&self) -> Option<RolloutStatus> {
+        let last = previous(self.observed).rollout;
+        let Some(wanted) = &self.assessment.wanted else {
+            return last;
+        };
+        let revision = wanted.revision();
+        let is_same = |last: &RolloutStatus| {
+            last.target_commit == revision.commit && last.target_hash == revision.configuration_hash
+        };
+        let continued = last.filter(is_same);
+        if continued.is_none() && !self.is_changing() {
+            return previous(self.observed).rollout;
+        }
+        let members = &self.assessment.members;
+        let done = |member: &&Member| member.updated && member.is_ready();
+        let current: Vec<String> = members
+            .iter()
+            .filter(|member| self.is_in_hand(member))
+            .map(|member| member.machine.to_string())
+            .collect();
+        let waiting: Vec<String> = members
+            .iter()
+            .filter(|member| self.is_in_hand(member))
+            .filter_map(|member| self.waits_for(member))
+            .collect();
+        let message = match (waiting.is_empty(), self.is_changing()) {
+            (_, false) => "finished".to_owned(),
+            (true, true) => "taking the next node".to_owned(),
+            (false, true) => format!("waiting for {}", waiting.join("; ")),
+        };
+        Some(RolloutStatus {
+            target_commit: revision.commit,
+            target_hash: revision.configuration_hash,
+            order: Some(RolloutOrder::WorkersFirst),
+            updated: count(members.iter().filter(done)),
+            total: count(members.iter()),
+            current,
+            started_at: continued
+                .and_then(|last| last.started_at)
+                .or(Some(Time(self.now))),
+            message: Some(message),
+        })
+    }
+
+    fn paused(&self) -> Verdict {
+        if self.observed.cluster.spec.paused {
+            Verdict::new(
+                true,
+                Reason::Paused,
+                "spec.paused is true: no machine is changed",
+            )
+        } else {
+            Verdict::new(false, Reason::NotPaused, "spec.paused is not set")
+        }
+    }
+
+    fn ready(
+        &self,
+        selected: &Verdict,
+        source: &Verdict,
+        control_plane: &Verdict,
+        data_plane: &Verdict,
+        kubeconfig: &Verdict,
+    ) -> Verdict {
+        if let OwnedSecret::Unusable(problem) = &self.observed.join_token {
+            return Verdict::new(false, problem.reason, &*problem.message);
+        }
+        let has_started = self.observed.has_started();
+        let before_start = [selected, source].into_iter().filter(|_| !has_started);
+        let stands_in_the_way = before_start
+            .chain([control_plane, data_plane, kubeconfig])
+            .find(|verdict| !verdict.holds());
+        match stands_in_the_way {
+            Some(verdict) => Verdict::new(false, verdict.reason, &*verdict.message),
+            None => {
+                let count = self.assessment.members.len();
+                Verdict::new(
+                    true,
+                    Reason::AllReady,
+                    format!("{count} machines are ready"),
+                )
+            }
+        }
+    }
+
+    fn phase(&self, ready: &Verdict, source: &Verdict, control_plane: &Verdict) -> Phase {
+        let needs_change = match &self.observed.source {
+            Source::Unresolved(problem) => problem.needs_change && !source.holds(),
+            Source::Resolved { .. } => false,
+        };
+        let is_stalled = self.assessment.members.iter().any(Member::is_stalled);
+        if ready.holds() {
+            Phase::Ready
+        } else if needs_change || is_stalled {
+            Phase::Failed
+        } else if control_plane.holds() && self.observed.has_started() {
+            Phase::ControlPlaneReady
+        } else {
+            Phase::Provisioning
+        }
+    }
+
+    /// Everything but phase and conditions.
+    fn counts(&self) -> KubernetesClusterStatus {
+        let selection = &self.assessment.selection;
+        let names =
+            |plane: &PlaneSelection| plane.members.iter().map(ToString::to_string).collect();
+        let control_plane = self.plane(Role::ControlPlane, &selection.control_plane);
+        let data_plane = self.plane(Role::Worker, &selection.workers);
+        let is_published = matches!(self.observed.kubeconfig, KubeconfigState::Published { .. });
+        let everybody_runs_it = !self.assessment.members.is_empty()
+            && self
+                .assessment
+                .members
+                .iter()
+                .all(|member| member.updated && member.is_ready());
+        KubernetesClusterStatus {
+            control_plane_ready: Some(format!("{}/{}", control_plane.ready, control_plane.total)),
+            data_plane_ready: Some(format!("{}/{}", data_plane.ready, data_plane.total)),
+            control_plane: Some(control_plane),
+            data_plane: Some(data_plane),
+            kubeconfig_secret: is_published.then(|| naming::kubeconfig(&self.observed.name())),
+            applied_machines: applied_machines(self.observed),
+            selected_control_plane_machines: names(&selection.control_plane),
+            selected_data_plane_machines: names(&selection.workers),
+            revision: match &self.assessment.wanted {
+                Some(wanted) if everybody_runs_it => Some(wanted.revision()),
+                _ => previous(self.observed).revision,
+            },
+            rollout: self.rollout(),
+            ..KubernetesClusterStatus::default()
+        }
+    }
+
+    fn plane(&self, role: Role, plane: &PlaneSelection) -> PlaneStatus {
+        let ready: Vec<String> = self
+            .members(role)
+            .filter(|member| member.is_ready())
+            .map(|member| member.machine.to_string())
+            .collect();
+        PlaneStatus {
+            ready: count(ready.iter()),
+            total: i32::try_from(plane.wanted).unwrap_or(i32::MAX),
+            updated: count(self.members(role).filter(|member| member.updated)),
+            ready_machines: ready,
+        }
+    }
+}
+
+fn count(items: impl Iterator) -> i32 {
+    i32::try_from(items.count()).unwrap_or(i32::MAX)
+}
