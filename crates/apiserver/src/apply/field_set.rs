@@ -190,3 +190,87 @@ impl FieldSet {
         Value::Object(fields.collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn element() -> impl Strategy<Value = PathElement> {
+        prop_oneof![
+            "[ab]".prop_map(PathElement::Field),
+            (0..2_usize).prop_map(PathElement::Index),
+            "[xy]".prop_map(|text| PathElement::value(&Value::from(text))),
+            "[12]".prop_map(|id| PathElement::key([("id", &Value::from(id))])),
+        ]
+    }
+
+    fn field_set() -> impl Strategy<Value = FieldSet> {
+        let path = prop::collection::vec(element(), 1..4);
+        prop::collection::vec(path, 0..8).prop_map(|paths| {
+            paths.into_iter().fold(FieldSet::default(), |set, path| {
+                let mut one = FieldSet::default();
+                for (behind, element) in path.into_iter().rev().enumerate() {
+                    let mut outer = FieldSet::default();
+                    if behind == 0 {
+                        outer.insert(element);
+                    } else {
+                        outer.insert_under(element, one);
+                    }
+                    one = outer;
+                }
+                set.union(&one)
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(set in field_set()) {
+            prop_assert_eq!(FieldSet::from_fields_v1(&set.to_fields_v1()), Some(set));
+        }
+
+        #[test]
+        fn union_and_intersection_do_not_depend_on_the_order(a in field_set(), b in field_set()) {
+            prop_assert_eq!(a.union(&b), b.union(&a));
+            prop_assert_eq!(a.intersection(&b), b.intersection(&a));
+            prop_assert_eq!(a.union(&a), a);
+        }
+
+        #[test]
+        fn intersection_and_difference_share_out_a_set(a in field_set(), b in field_set()) {
+            let (common, rest) = (a.intersection(&b), a.difference(&b));
+            prop_assert!(common.intersection(&rest).is_empty());
+            prop_assert_eq!(common.union(&rest), a);
+        }
+
+        #[test]
+        fn nothing_is_left_of_a_set_without_itself(a in field_set(), b in field_set()) {
+            prop_assert!(a.difference(&a).is_empty());
+            prop_assert!(a.difference(&a.union(&b)).is_empty());
+            let without = a.difference_with_all_under(&b);
+            prop_assert_eq!(without.difference(&a), FieldSet::default());
+            prop_assert!(without.intersection(&b).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_field_removes_what_is_in_it() {
+        let set = FieldSet::of_fields(["spec.size", "status.phase", "status.ready.since"]);
+        let rest = set.difference_with_all_under(&FieldSet::of_fields(["status"]));
+        assert_eq!(rest, FieldSet::of_fields(["spec.size"]));
+    }
+
+    #[test]
+    fn paths_are_shown_as_conflicts_show_them() {
+        let fields = json!({"f:a": {".": {}, "k:{\"id\":\"2\",\"port\":80}": {"f:v": {}}},
+                            "f:set": {"v:\"x\"": {}}, "f:list": {"i:3": {}}});
+        let set = FieldSet::from_fields_v1(&fields).unwrap();
+        assert_eq!(
+            set.paths(),
+            [".a", ".a[id=\"2\",port=80].v", ".list[3]", ".set[=\"x\"]"]
+        );
+    }
+}

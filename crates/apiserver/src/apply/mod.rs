@@ -16,6 +16,8 @@ mod managers;
 mod merge;
 mod owned;
 mod path;
+#[cfg(test)]
+mod properties;
 mod remove;
 mod tracking;
 mod types;

@@ -5,6 +5,7 @@
     reason = "the tests are tables of literals, which read better without `&`"
 )]
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Cause, Schema};
@@ -695,4 +696,43 @@ fn rules_that_do_not_compile_are_refused() {
     let in_atomic_list = json!({"l": {"type": "array", "items": {"type": "string",
         "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}});
     assert_eq!(refusals(in_atomic_list).len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn pruning_and_defaulting_again_change_nothing(mut object in any_spec()) {
+        let schema = schema_of(json!({
+            "a": {"type": "string", "default": "x"},
+            "b": {"type": "object", "default": {}, "properties": {
+                "a": {"type": "integer", "default": 1},
+                "c": {"type": "array", "items": {"type": "object", "properties":
+                      {"b": {"type": "boolean", "default": true}}}}}},
+            "c": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                  "properties": {"b": {"type": "object"}}},
+        }));
+        schema.prune(&mut object);
+        schema.apply_defaults(&mut object);
+        let once = object.clone();
+        prop_assert_eq!(schema.prune(&mut object), NOTHING);
+        schema.apply_defaults(&mut object);
+        prop_assert_eq!(object, once);
+    }
+}
+
+/// Any object with few different field names.
+fn any_spec() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..3).prop_map(Value::from),
+        "[xy]".prop_map(Value::from),
+    ];
+    let value = scalar.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[abcd]", inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    });
+    value.prop_map(widget)
 }
