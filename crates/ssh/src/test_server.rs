@@ -314,9 +314,8 @@ async fn run(mut channel: Channel<Msg>, session: server::Handle, command: &str) 
         while let Some(message) = channel.wait().await {
             match (message, &mut input) {
                 (ChannelMsg::Data { data }, Some(pipe)) => {
-                    if pipe.write_all(&data).await.is_err() {
-                        input = None;
-                    }
+                    let written = pipe.write_all(&data).await;
+                    input = input.filter(|_| written.is_ok());
                 }
                 (ChannelMsg::Eof, _) => input = None,
                 (ChannelMsg::Close, _) => return false,

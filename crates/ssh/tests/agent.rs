@@ -14,12 +14,14 @@ const OTHER: u8 = 3;
 async fn agent() -> Agent {
     let credentials = Credentials::default()
         .with_private_key(&pem(&key(USER)))
-        .unwrap();
-    Agent::start(&credentials).await.unwrap()
+        .expect("the agent starts");
+    Agent::start(&credentials).await.expect("the agent starts")
 }
 
 async fn client(agent: &Agent) -> AgentClient<tokio::net::UnixStream> {
-    AgentClient::connect_uds(agent.socket()).await.unwrap()
+    AgentClient::connect_uds(agent.socket())
+        .await
+        .expect("the agent listens")
 }
 
 #[tokio::test]

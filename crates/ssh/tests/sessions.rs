@@ -34,16 +34,18 @@ fn target(address: SocketAddr) -> Target {
         user: "root".to_owned(),
         credentials: Credentials::default()
             .with_private_key(&pem(&key(USER)))
-            .unwrap(),
+            .expect("a private key"),
         host_keys: HostKeys::Pinned(vec![key(HOST).public_key().clone()]),
     }
 }
 
 async fn session(behaviour: Behaviour) -> (TestServer, Session) {
-    let server = TestServer::start(behaviour).await.unwrap();
+    let server = TestServer::start(behaviour)
+        .await
+        .expect("the server starts");
     let session = connect(&target(server.address()), &patient())
         .await
-        .unwrap();
+        .expect("the server lets us in");
     (server, session)
 }
 
