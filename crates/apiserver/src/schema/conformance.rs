@@ -673,6 +673,8 @@ fn schemas_must_be_structural() {
 fn rules_that_do_not_compile_are_refused() {
     for (rule, at) in [
         (json!({"rule": "self >"}), "rule"),
+        (json!({"rule": "self == 1"}), "rule"),
+        (json!({"rule": "self.field == 'x'"}), "rule"),
         (
             json!({"rule": "true", "messageExpression": "'a' +"}),
             "messageExpression",

@@ -16,6 +16,7 @@ mod node;
 mod path;
 mod pruning;
 mod rule_checks;
+mod rule_types;
 mod rules;
 mod structural;
 mod validation;

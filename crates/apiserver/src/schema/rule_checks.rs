@@ -25,14 +25,21 @@ pub(super) fn check_rules(schema: &Value) -> Vec<Cause> {
     causes
 }
 
-/// `correlatable` is whether a value at this place can be found again in the old object.
 fn check_rules_of(schema: &Value, at: &str, correlatable: bool, causes: &mut Vec<Cause>) {
     let rules = schema
         .get("x-kubernetes-validations")
         .and_then(Value::as_array);
-    for (position, rule) in rules.into_iter().flatten().enumerate() {
-        let at = index(&child(at, "x-kubernetes-validations"), position);
-        check_rule(rule, schema, &at, correlatable, causes);
+    if let Some(rules) = rules {
+        let place = Place {
+            schema,
+            node: Node::read(schema),
+            root: at.is_empty(),
+            correlatable,
+        };
+        for (position, rule) in rules.iter().enumerate() {
+            let at = index(&child(at, "x-kubernetes-validations"), position);
+            check_rule(rule, &place, &at, causes);
+        }
     }
     let map_is_atomic = schema.get("x-kubernetes-map-type") == Some(&Value::from("atomic"));
     let fields = schema.get("properties").and_then(Value::as_object);
@@ -50,7 +57,16 @@ fn check_rules_of(schema: &Value, at: &str, correlatable: bool, causes: &mut Vec
     }
 }
 
-fn check_rule(rule: &Value, schema: &Value, at: &str, correlatable: bool, causes: &mut Vec<Cause>) {
+/// The part of a schema that a rule stands in.
+struct Place<'a> {
+    schema: &'a Value,
+    node: Node,
+    root: bool,
+    /// Whether a value at this place can be found again in the old object.
+    correlatable: bool,
+}
+
+fn check_rule(rule: &Value, place: &Place<'_>, at: &str, causes: &mut Vec<Cause>) {
     let text = |name: &str| rule.get(name).and_then(Value::as_str);
     let expression = text("rule").unwrap_or_default();
     if expression.trim().is_empty() {
@@ -73,9 +89,13 @@ fn check_rule(rule: &Value, schema: &Value, at: &str, correlatable: bool, causes
         ));
     }
     if let Some(path) = text("fieldPath") {
-        check_field_path(path, schema, at, causes);
+        check_field_path(path, place.schema, at, causes);
     }
-    match Rule::read(rule) {
+    let compiled = Rule::read(rule).and_then(|compiled| {
+        compiled.check_types(&place.node, place.root)?;
+        Ok(compiled)
+    });
+    match compiled {
         Err(RuleError::Rule(error)) => {
             let detail = format!("compilation failed: {error}");
             causes.push(Cause::invalid(child(at, "rule"), rule, detail));
@@ -84,7 +104,7 @@ fn check_rule(rule: &Value, schema: &Value, at: &str, correlatable: bool, causes
             let detail = format!("messageExpression compilation failed: {error}");
             causes.push(Cause::invalid(child(at, "messageExpression"), rule, detail));
         }
-        Ok(compiled) if compiled.uses_old_self() && !correlatable => {
+        Ok(compiled) if compiled.uses_old_self() && !place.correlatable => {
             let detail =
                 "oldSelf cannot be used on the uncorrelatable portion of the schema".to_owned();
             causes.push(Cause::invalid(child(at, "rule"), rule, detail));

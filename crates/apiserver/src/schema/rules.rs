@@ -16,6 +16,7 @@ use super::cause::Cause;
 use super::cel_value::to_cel;
 use super::node::Node;
 use super::path;
+use super::rule_types;
 
 thread_local! {
     /// The functions that rules may call. A thread's own, as contexts cannot be shared.
@@ -72,6 +73,20 @@ impl Rule {
     /// Whether the rule compares with the value before.
     pub(super) fn uses_old_self(&self) -> bool {
         self.uses_old_self
+    }
+
+    /// Checks the expressions against the schema that they stand in. `resource` is whether
+    /// its values have metadata of their own.
+    pub(super) fn check_types(&self, node: &Node, resource: bool) -> Result<(), RuleError> {
+        let optional = self.source.optional_old_self == Some(true);
+        rule_types::check(self.program.expression(), node, resource, optional, "bool")
+            .map_err(RuleError::Rule)?;
+        self.message_program
+            .as_ref()
+            .map_or(Ok(()), |program| {
+                rule_types::check(program.expression(), node, resource, false, "string")
+            })
+            .map_err(RuleError::MessageExpression)
     }
 
     /// What the rule says for people: its message, or else the rule itself.
