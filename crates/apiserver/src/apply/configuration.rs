@@ -6,6 +6,7 @@ use super::UNOWNED_FIELDS;
 use super::compare::{Comparison, compare};
 use super::error::{ApplyError, Conflict};
 use super::field_set::FieldSet;
+use super::last_applied;
 use super::managers::{Identity, Managers, Ownership};
 use super::merge::merge;
 use super::owned::{fields_of, problem};
@@ -86,7 +87,8 @@ pub fn apply(
         None => merged,
     };
     let comparison = compare(&live, &result, merge_type);
-    let conflicts = conflicts(&managers, &identity, &comparison);
+    let own = last_applied::fields_owned_by_client(&request.manager, &live, merge_type);
+    let conflicts = conflicts(&managers, &identity, &comparison, &own);
     if !conflicts.is_empty() && !request.force {
         return Err(ApplyError::Conflicts(conflicts));
     }
@@ -101,6 +103,7 @@ pub fn apply(
         ownership.time = Some(request.now.clone());
     }
     managers.write(&mut result);
+    last_applied::update_annotation(&request.manager, applied, &mut result);
     Ok(result)
 }
 
@@ -171,9 +174,15 @@ fn drop_abandoned(
     remove(merged, &abandoned, merge_type)
 }
 
-/// The changed fields that others own.
-fn conflicts(managers: &Managers, applier: &Identity, comparison: &Comparison) -> Vec<Conflict> {
-    let changed = comparison.added.union(&comparison.modified);
+/// The changed fields that others own. `own` are fields that belong to the applier,
+/// whatever the entries say.
+fn conflicts(
+    managers: &Managers,
+    applier: &Identity,
+    comparison: &Comparison,
+    own: &FieldSet,
+) -> Vec<Conflict> {
+    let changed = comparison.added.union(&comparison.modified).difference(own);
     managers
         .0
         .iter()

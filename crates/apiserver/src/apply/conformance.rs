@@ -671,3 +671,27 @@ fn configurations_that_do_not_fit_are_refused() {
         ))
     );
 }
+
+#[test]
+fn kubectl_takes_over_what_it_applied_on_the_client() {
+    let mut store = Store::config_map();
+    let annotation = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut configuration = json!({"metadata": {"name": "one"}, "data": {"a": "1", "b": "2"}});
+    let text = configuration.to_string();
+    configuration["metadata"]["annotations"] = json!({annotation: text});
+    store.write("kubectl-client-side-apply", configuration);
+    store.patch("editor", json!({"data": {"b": "edited"}}));
+    let applied = json!({"data": {"a": "9", "b": "9"}});
+    let (_, fields) = conflict(store.apply("other", applied.clone()));
+    assert_eq!(fields, [".data.b", ".data.a"]);
+    let (_, fields) = conflict(store.apply("kubectl", applied));
+    assert_eq!(fields, [".data.b"], "what others changed since is theirs");
+    store.apply("kubectl", json!({"data": {"a": "9"}})).unwrap();
+    assert_eq!(store.get("/data"), json!({"a": "9", "b": "edited"}));
+    let kept = store.get("/metadata/annotations")[annotation]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["data"], json!({"a": "9"}));
+}

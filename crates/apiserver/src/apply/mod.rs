@@ -12,6 +12,7 @@ mod conformance;
 mod error;
 mod field_set;
 mod items;
+mod last_applied;
 mod managers;
 mod merge;
 mod owned;
