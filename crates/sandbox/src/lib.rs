@@ -8,6 +8,7 @@
 //! - [`kubelet`](kubelet()): the heartbeat that makes a host a Node
 //! - [`stack`]: API server and operator as processes
 //! - [`manifests`], [`kubectl`]: what a user applies, and with what
+//! - [`proof`]: what must be true once a cluster is deleted
 //! - [`demo`](demo()), [`up`], [`clean`]: what `nico sandbox` does
 
 mod command;
@@ -19,12 +20,13 @@ pub mod kubectl;
 mod kubelet;
 pub mod manifests;
 pub mod network;
+pub mod proof;
 mod sandbox;
 pub mod stack;
 pub mod state;
 pub mod tools;
 
 pub use command::CommandError;
-pub use demo::{DemoError, DemoOptions, Finding, UpOptions, demo, up};
+pub use demo::{DemoError, DemoOptions, UpOptions, demo, up};
 pub use kubelet::{KubeletError, KubeletOptions, Role, kubelet};
 pub use sandbox::{FIVE_HOSTS, Sandbox, SandboxError, clean};

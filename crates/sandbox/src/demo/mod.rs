@@ -1,7 +1,6 @@
 //! The demo: five machines from nothing to a Ready Kubernetes cluster and back, told step by
 //! step, with the commands that a user would type.
 
-mod proof;
 mod terminal;
 mod view;
 
@@ -18,13 +17,13 @@ use nico_runtime::shutdown;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
-pub use proof::Finding;
 use terminal::{Style, Terminal};
 use view::Snapshot;
 
 use crate::host::HostError;
 use crate::kubectl::{Kubectl, KubectlError};
 use crate::manifests::{self, CLUSTER_NAME, KEY_SECRET};
+use crate::proof;
 use crate::sandbox::{FIVE_HOSTS, Sandbox, SandboxError};
 use crate::stack::{self, Stack, StackError};
 use crate::state::{StateError, file_error};
@@ -214,6 +213,7 @@ impl Story<'_> {
             .iter()
             .map(|host| format!("{} {}", host.name(), host.address()))
             .collect();
+        self.terminal.output(&format!("sandbox {}", sandbox.id()));
         self.terminal.output(&hosts.join(", "));
         self.terminal.done(begun.elapsed(), "all answer on port 22");
 

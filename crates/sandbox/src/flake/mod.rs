@@ -83,6 +83,17 @@ impl Repository {
         Ok(fs::write(&path, content).map_err(file_error("write", &path))?)
     }
 
+    /// Gives a file beside `flake.nix` the content that it had at first.
+    ///
+    /// # Errors
+    /// When `git` fails, also because there was no such file.
+    pub fn restore(&self, path: &str) -> Result<(), RepositoryError> {
+        let first = self.git(&["rev-list", "--max-parents=0", "HEAD"])?;
+        let path = format!("{SUBDIRECTORY}/{path}");
+        self.git(&["checkout", "--quiet", first.trim(), "--", &path])?;
+        Ok(())
+    }
+
     /// Commits everything in the working tree and gives the new commit.
     ///
     /// # Errors

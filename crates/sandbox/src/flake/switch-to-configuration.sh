@@ -7,6 +7,7 @@ set -eu
 system=$(readlink -f "$0")
 system=${system%/bin/switch-to-configuration}
 state=/run/services
+journal=/var/log/activations
 ready_seconds=30
 stop_seconds=10
 
@@ -63,7 +64,7 @@ start() {
   echo "starting $1" >&2
   mkdir -p "$state/$1" /var/log
   ln -sfn "$(readlink -f "$system/services/$1")" "$state/$1/unit"
-  setsid "$state/$1/unit/start" </dev/null >>"/var/log/$1.log" 2>&1 &
+  setsid "$state/$1/unit/start" </dev/null >>"/var/log/$1.log" 2>&1 9>&- &
   echo "$! $(started_at $!)" >"$state/$1/pid"
   wait_until "$ready_seconds" is_ready_or_dead "$1" || true
   if is_stopped "$1" || ! "$state/$1/unit/ready"; then
@@ -85,7 +86,15 @@ names() {
 
 switch() {
   failed=0
-  mkdir -p "$state"
+  mkdir -p "$state" "${journal%/*}"
+  # As in NixOS: only one at a time.
+  exec 9>/run/switch-to-configuration.lock
+  if ! flock --nonblock 9; then
+    echo "refused $$ $system" >>"$journal"
+    echo "another activation is under way" >&2
+    exit 11
+  fi
+  echo "begin $$ $system" >>"$journal"
   for name in $(names "$state"); do
     is_unchanged "$name" || stop "$name"
   done
@@ -93,6 +102,7 @@ switch() {
   for name in $(names "$system/services"); do
     is_unchanged "$name" || start "$name" || failed=1
   done
+  echo "end $$ $system" >>"$journal"
   # NixOS ends with 4 when a unit failed.
   [ "$failed" = 0 ] || exit 4
 }

@@ -162,10 +162,9 @@ impl Stack {
         }
     }
 
-    /// The pids of API server and operator.
-    pub fn pids(&self) -> Vec<u32> {
-        let operator = self.operator.as_ref().map(Daemon::pid);
-        operator.into_iter().chain([self.apiserver.pid()]).collect()
+    /// The pid of the operator, if it runs.
+    pub fn operator_pid(&self) -> Option<u32> {
+        self.operator.as_ref().map(Daemon::pid)
     }
 
     /// The sandbox below.

@@ -6,7 +6,6 @@ use kube::{Client, ResourceExt};
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
 
 use crate::host::{Host, HostError};
-use crate::manifests::CLUSTER_NAME;
 
 /// The programs that run on a host, beside the SSH server and whoever asks.
 const PROGRAMS: &str = "\
@@ -22,6 +21,9 @@ done | grep -v '^readlink \\|^$' || true";
 const LEFTOVERS: &str = "\
 find /etc/rancher /run/k3s /run/services /var/lib/nio -mindepth 1 ! -type d 2>/dev/null || true";
 
+/// How the names of the Secrets end that a cluster has.
+const OF_A_CLUSTER: [&str; 2] = ["-join-token", "-kubeconfig"];
+
 const SYSTEM: &str = "\
 readlink -f /nix/var/nix/profiles/system
 readlink -f /run/current-system";
@@ -35,11 +37,11 @@ pub struct Finding {
     pub found: Vec<String>,
 }
 
-/// Looks at the management cluster and at the hosts.
+/// Looks at the management cluster, for all clusters at once.
 ///
 /// # Errors
 /// When the API or a host cannot be asked.
-pub(crate) async fn of_the_api(client: &Client) -> Result<Vec<Finding>, kube::Error> {
+pub async fn of_the_api(client: &Client) -> Result<Vec<Finding>, kube::Error> {
     let everything = ListParams::default();
     let clusters = Api::<KubernetesCluster>::all(client.clone());
     let configurations = Api::<NixosConfiguration>::all(client.clone());
@@ -76,7 +78,7 @@ pub(crate) async fn of_the_api(client: &Client) -> Result<Vec<Finding>, kube::Er
                 .await?
                 .iter()
                 .map(ResourceExt::name_any)
-                .filter(|name| name.starts_with(&format!("{CLUSTER_NAME}-")))
+                .filter(|name| OF_A_CLUSTER.iter().any(|suffix| name.ends_with(suffix)))
                 .collect(),
             "no Secret of the cluster",
         ),
@@ -95,7 +97,7 @@ pub(crate) async fn of_the_api(client: &Client) -> Result<Vec<Finding>, kube::Er
 ///
 /// # Errors
 /// When a host is powered off.
-pub(crate) fn of_the_hosts(hosts: &[Host]) -> Result<Vec<Finding>, HostError> {
+pub fn of_the_hosts(hosts: &[Host]) -> Result<Vec<Finding>, HostError> {
     let ask = |claim, script: &str, is_wrong: fn(&str) -> bool| {
         let mut found = Vec::new();
         for host in hosts {
