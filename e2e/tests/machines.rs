@@ -74,8 +74,12 @@ async fn every_unreachable_machine_is_reported_for_what_it_is_and_slows_no_other
         if let Some(slow) = sandbox.host("slow") {
             slow.resume_ssh()?;
         }
-        tokio::task::block_in_place(|| sandbox.host_mut("off").map(|host| host.power_on()))
-            .transpose()?;
+        tokio::task::block_in_place(|| {
+            sandbox
+                .host_mut("off")
+                .map(nico_sandbox::host::Host::power_on)
+        })
+        .transpose()?;
         let key = lab.stack.sandbox().private_key()?;
         lab.create_secret("empty-key", "ssh-privatekey", &key)
             .await?;

@@ -487,7 +487,7 @@ impl Story<'_> {
         for host in stack.sandbox().hosts() {
             let init = host.init()?;
             text.push(format!(
-                "  nsenter --all --target {init} sh    # on {}",
+                "  nsenter --all --wd --target {init} sh    # on {}",
                 host.name()
             ));
         }

@@ -255,7 +255,7 @@ impl Host {
         command
             .args(["--target", &init])
             .args([
-                "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/",
+                "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd",
             ])
             .args(["sh", "-c", shell])
             .env_clear()
