@@ -65,6 +65,9 @@ fn compare_value(
     new: Option<&Value>,
     merge_type: &MergeType,
 ) -> (Option<Change>, Comparison) {
+    if old.is_some() && old == new {
+        return (None, Comparison::default());
+    }
     let presence = match (old, new) {
         (None, Some(_)) => Some(Change::Added),
         (Some(_), None) => Some(Change::Removed),

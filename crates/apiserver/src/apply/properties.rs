@@ -1,12 +1,14 @@
 //! What holds for every sequence of applies.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{ApplyRequest, TypeInfo, UpdateRequest, apply, track_update};
 use crate::schema::Schema;
 
-fn types() -> TypeInfo {
+static TYPES: LazyLock<TypeInfo> = LazyLock::new(|| {
     let schema = json!({"type": "object", "properties": {"spec": {
         "type": "object",
         "properties": {
@@ -20,7 +22,7 @@ fn types() -> TypeInfo {
         },
     }}});
     TypeInfo::for_custom_resource(&Schema::parse(&schema).unwrap())
-}
+});
 
 /// A few different letters in any order.
 fn letters() -> impl Strategy<Value = Vec<String>> {
@@ -76,7 +78,7 @@ fn forced(live: Option<&Value>, applied: &Value, manager: &str) -> Value {
         now: "2024-01-01T00:00:00Z".into(),
         reset_fields: vec![],
     };
-    apply(live, applied, &request, &types()).unwrap()
+    apply(live, applied, &request, &TYPES).unwrap()
 }
 
 /// Whether all that is in `part` is in `whole`; lists of the spec are compared as sets, but
@@ -157,7 +159,7 @@ proptest! {
             now: "2024-01-01T00:00:01Z".into(),
             reset_fields: vec![],
         };
-        track_update(Some(&live), &mut written, &request, &types());
+        track_update(Some(&live), &mut written, &request, &TYPES);
         // Whoever now wants it all differently is in conflict or changes nothing.
         let taken = forced(Some(&written), &new, "gamma");
         prop_assert_eq!(&taken["spec"], &new["spec"]);

@@ -1,5 +1,6 @@
 //! How objects of one kind are merged and compared.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -38,13 +39,24 @@ impl TypeInfo {
     }
 
     /// The object, with the parts that objects of its kind always have.
-    pub(super) fn complete(&self, object: &Value) -> Value {
+    pub(super) fn complete<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        let Some(parts) = self.always_present.filter(|parts| lacks(object, parts)) else {
+            return Cow::Borrowed(object);
+        };
         let mut object = object.clone();
-        if let Some(parts) = self.always_present {
-            fill_in(&mut object, parts);
-        }
-        object
+        fill_in(&mut object, parts);
+        Cow::Owned(object)
     }
+}
+
+/// Whether `object` lacks some of `parts`.
+fn lacks(object: &Value, parts: &Value) -> bool {
+    let (Value::Object(object), Value::Object(parts)) = (object, parts) else {
+        return false;
+    };
+    parts
+        .iter()
+        .any(|(name, part)| object.get(name).is_none_or(|present| lacks(present, part)))
 }
 
 /// Adds what `object` lacks of `parts`.

@@ -44,18 +44,22 @@ fn conversion(expression: &str) -> Program {
 }
 
 /// A value as an expression sees it. Numbers of type `number` are doubles even if they
-/// are whole; dates, durations and bytes get their own types.
-pub(super) fn to_cel(node: &Node, value: &Value) -> CelValue {
+/// are whole; dates, durations and bytes get their own types. `functions` is a context with
+/// the functions of CEL.
+pub(super) fn to_cel(node: &Node, value: &Value, functions: &Context<'_>) -> CelValue {
     match value {
         Value::Null => CelValue::Null,
         Value::Bool(flag) => CelValue::Bool(*flag),
         Value::Number(number) => number_to_cel(number, node.value_type),
-        Value::String(text) => string_to_cel(node, text),
+        Value::String(text) => string_to_cel(node, text, functions),
         Value::Array(items) => {
             let unknown = Node::default();
             let item_node = node.items.as_deref().unwrap_or(&unknown);
             CelValue::List(Arc::new(
-                items.iter().map(|item| to_cel(item_node, item)).collect(),
+                items
+                    .iter()
+                    .map(|item| to_cel(item_node, item, functions))
+                    .collect(),
             ))
         }
         Value::Object(fields) => {
@@ -66,7 +70,7 @@ pub(super) fn to_cel(node: &Node, value: &Value) -> CelValue {
                 .map(|(name, value)| {
                     let key = if is_map { name.clone() } else { escape(name) };
                     let field = node.field(name).unwrap_or(&unknown);
-                    (Key::String(Arc::new(key)), to_cel(field, value))
+                    (Key::String(Arc::new(key)), to_cel(field, value, functions))
                 })
                 .collect();
             CelValue::Map(Map { map: Arc::new(map) })
@@ -82,15 +86,15 @@ fn number_to_cel(number: &Number, value_type: Option<ValueType>) -> CelValue {
     number.as_i64().map_or(as_double, CelValue::Int)
 }
 
-fn string_to_cel(node: &Node, text: &str) -> CelValue {
+fn string_to_cel(node: &Node, text: &str, functions: &Context<'_>) -> CelValue {
     let plain = || CelValue::String(Arc::new(text.to_owned()));
     if node.int_or_string {
         return plain();
     }
     let converted = match node.limits.format.as_deref() {
-        Some("date-time") => convert(&TIMESTAMP, text),
-        Some("date") => convert(&TIMESTAMP, &format!("{text}T00:00:00Z")),
-        Some("duration") => convert(&DURATION, text),
+        Some("date-time") => convert(&TIMESTAMP, text, functions),
+        Some("date") => convert(&TIMESTAMP, &format!("{text}T00:00:00Z"), functions),
+        Some("duration") => convert(&DURATION, text, functions),
         Some("byte") => STANDARD
             .decode(text)
             .ok()
@@ -101,8 +105,8 @@ fn string_to_cel(node: &Node, text: &str) -> CelValue {
 }
 
 /// Lets CEL itself read a text as a timestamp or duration.
-fn convert(program: &Program, text: &str) -> Option<CelValue> {
-    let mut context = Context::default();
+fn convert(program: &Program, text: &str, functions: &Context<'_>) -> Option<CelValue> {
+    let mut context = functions.new_inner_scope();
     context.add_variable_from_value("text", text.to_owned());
     program.execute(&context).ok()
 }

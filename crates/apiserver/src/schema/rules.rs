@@ -160,8 +160,8 @@ fn evaluate_rules(
     causes: &mut Vec<Cause>,
 ) {
     let mut plain = functions.new_inner_scope();
-    plain.add_variable_from_value("self", to_cel(node, value));
-    let old_self = old.map(|old| to_cel(node, old));
+    plain.add_variable_from_value("self", to_cel(node, value, functions));
+    let old_self = old.map(|old| to_cel(node, old, functions));
     let mut optional = plain.new_inner_scope();
     let optional_old_self = old_self
         .clone()
