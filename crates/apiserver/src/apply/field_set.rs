@@ -172,22 +172,23 @@ impl FieldSet {
 
     /// The set as managed fields write it (`FieldsV1`).
     pub(super) fn to_fields_v1(&self) -> Value {
+        Value::Object(self.written_fields())
+    }
+
+    fn written_fields(&self) -> Map<String, Value> {
+        let nothing = || Value::Object(Map::new());
         let elements: BTreeSet<_> = self.members.iter().chain(self.children.keys()).collect();
         let fields = elements.into_iter().map(|element| {
-            let value = match self.children.get(element) {
-                None => Value::Object(Map::new()),
-                Some(set) => {
-                    let Value::Object(under) = set.to_fields_v1() else {
-                        unreachable!("a field set is written as an object")
-                    };
-                    let own = self.members.contains(element);
-                    let own = own.then(|| (".".to_owned(), Value::Object(Map::new())));
-                    Value::Object(own.into_iter().chain(under).collect())
+            let mut within = Map::new();
+            if let Some(set) = self.children.get(element) {
+                if self.members.contains(element) {
+                    within.insert(".".to_owned(), nothing());
                 }
-            };
-            (element.to_fields_v1(), value)
+                within.extend(set.written_fields());
+            }
+            (element.to_fields_v1(), Value::Object(within))
         });
-        Value::Object(fields.collect())
+        fields.collect()
     }
 }
 

@@ -198,7 +198,7 @@ fn entry(identity: &Identity, ownership: Ownership) -> Value {
 
 /// Puts managed fields into the metadata of an object, or takes them out if there are none.
 fn set_managed_fields(object: &mut Value, entries: Vec<Value>) {
-    let Value::Object(fields) = object else {
+    let Some(fields) = object.as_object_mut() else {
         return;
     };
     if entries.is_empty() {
@@ -210,5 +210,7 @@ fn set_managed_fields(object: &mut Value, entries: Vec<Value>) {
     let metadata = fields
         .entry("metadata")
         .or_insert_with(|| Value::Object(Map::new()));
-    metadata["managedFields"] = Value::Array(entries);
+    if let Value::Object(metadata) = metadata {
+        metadata.insert("managedFields".to_owned(), Value::Array(entries));
+    }
 }

@@ -14,6 +14,7 @@ mod list_types;
 mod merge_type;
 mod node;
 mod path;
+mod pattern;
 mod pruning;
 mod rule_checks;
 mod rule_types;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::merge_type::{ListKey, ListType};
+use super::pattern::Pattern;
 use super::rules::Rule;
 
 /// The types that a value may have.
@@ -107,13 +107,6 @@ pub(super) struct Limits {
     pub(super) required: Vec<String>,
 }
 
-/// A regular expression and the text that it was made of.
-#[derive(Debug)]
-pub(super) struct Pattern {
-    pub(super) text: String,
-    pub(super) regex: Regex,
-}
-
 impl Node {
     /// Reads a schema that has passed the structural checks; what they do not know is
     /// passed over.
@@ -205,19 +198,12 @@ impl Limits {
         let flag = |name: &str| schema.get(name) == Some(&Value::Bool(true));
         let number = |name: &str| schema.get(name).and_then(Value::as_f64);
         let count = |name: &str| schema.get(name).and_then(Value::as_u64);
-        let pattern = |text: &str| {
-            let regex = Regex::new(text).ok()?;
-            Some(Pattern {
-                text: text.to_owned(),
-                regex,
-            })
-        };
         Self {
             enumeration: schema.get("enum").and_then(Value::as_array).cloned(),
             pattern: schema
                 .get("pattern")
                 .and_then(Value::as_str)
-                .and_then(pattern),
+                .and_then(|text| Pattern::parse(text).ok()),
             format: schema
                 .get("format")
                 .and_then(Value::as_str)

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::cause::Cause;
 use super::node::ValueType;
 use super::path::{child, index, key};
+use super::pattern::Pattern;
 
 type Object = Map<String, Value>;
 
@@ -250,7 +251,7 @@ fn check_keywords(schema: &Object, at: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::forbidden(child(at, "items"), detail));
     }
     let pattern = text(schema, "pattern");
-    if let Err(error) = regex::Regex::new(pattern) {
+    if let Err(error) = Pattern::parse(pattern) {
         let detail = format!("must be a valid regular expression, but isn't: {error}");
         causes.push(Cause::invalid(
             child(at, "pattern"),

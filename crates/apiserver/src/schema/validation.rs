@@ -120,7 +120,7 @@ fn check_string(node: &Node, text: &str, at: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid(at, &value(), detail));
     }
     if let Some(pattern) = &limits.pattern
-        && !pattern.regex.is_match(text)
+        && !pattern.is_match(text)
     {
         let detail = format!("{} should match '{}'", in_body(at), pattern.text);
         causes.push(Cause::invalid(at, &value(), detail));

@@ -1,0 +1,184 @@
+//! Rules in CEL.
+
+use serde_json::json;
+
+use super::{NOTHING, complaints, complaints_on_update, parse, schema_of};
+
+#[test]
+fn rules_are_evaluated_where_they_stand() {
+    let schema = parse(json!({
+        "type": "object",
+        "properties": {
+            "min": {"type": "integer"}, "max": {"type": "integer"},
+            "name": {"type": "string",
+                     "x-kubernetes-validations": [{"rule": "self.startsWith('x')"}]},
+        },
+        "x-kubernetes-validations":
+            [{"rule": "self.min <= self.max", "message": "min must not exceed max"}],
+    }));
+    let exceeds = "spec: Invalid value: min must not exceed max (FieldValueInvalid)";
+    let good = json!({"min": 1, "max": 2, "name": "xy"});
+    assert_eq!(complaints(&schema, good.clone()), NOTHING);
+    assert_eq!(complaints(&schema, json!({"min": 3, "max": 2})), [exceeds]);
+    assert_eq!(
+        complaints(&schema, json!({"min": 3, "max": 2, "name": "y"})),
+        [
+            "spec.name: Invalid value: \"y\": failed rule: self.startsWith('x') \
+             (FieldValueInvalid)",
+            exceeds,
+        ]
+    );
+    assert_eq!(
+        complaints(&schema, json!({"min": 1})),
+        [
+            "spec: Invalid value: \"object\": no such key: max evaluating rule: min must not exceed \
+          max (FieldValueInvalid)"
+        ]
+    );
+    assert_eq!(
+        complaints_on_update(&schema, good, json!({"min": 9, "max": 2, "name": "xy"})),
+        [exceeds]
+    );
+}
+
+#[test]
+fn rules_give_messages_reasons_and_paths() {
+    let schema = parse(json!({
+        "type": "object",
+        "properties": {"n": {"type": "integer"}, "a": {"type": "string"},
+                       "k": {"type": "string", "maxLength": 20}},
+        "x-kubernetes-validations": [
+            {"rule": "self.n < 10", "messageExpression": "'too big for ' + self.k",
+             "fieldPath": ".n", "reason": "FieldValueForbidden"},
+            {"rule": "has(self.a) || has(self.k)", "message": "a or k",
+             "reason": "FieldValueRequired"},
+        ],
+    }));
+    for (spec, line) in [
+        (
+            json!({"n": 12, "k": "kay"}),
+            "spec.n: Forbidden: too big for kay (FieldValueForbidden)",
+        ),
+        (
+            json!({"n": 12, "a": "x"}),
+            "spec.n: Forbidden: failed rule: self.n < 10 (FieldValueForbidden)",
+        ),
+        (
+            json!({"n": 1}),
+            "spec: Required value: a or k (FieldValueRequired)",
+        ),
+    ] {
+        assert_eq!(complaints(&schema, spec), [line]);
+    }
+    assert_eq!(complaints(&schema, json!({"n": 1, "k": "x"})), NOTHING);
+}
+
+#[test]
+fn transition_rules_need_a_value_before() {
+    let schema = schema_of(json!({
+        "id": {"type": "string", "x-kubernetes-validations":
+               [{"rule": "self == oldSelf", "message": "id is immutable"}]},
+        "n": {"type": "integer", "x-kubernetes-validations":
+              [{"rule": "self >= oldSelf", "message": "must not shrink"}]},
+    }));
+    let old = json!({"id": "x", "n": 5});
+    assert_eq!(complaints(&schema, old.clone()), NOTHING);
+    for (new, expected) in [
+        (
+            json!({"id": "y", "n": 5}),
+            vec!["spec.id: Invalid value: \"y\": id is immutable (FieldValueInvalid)"],
+        ),
+        (
+            json!({"id": "x", "n": 4}),
+            vec!["spec.n: Invalid value: 4: must not shrink (FieldValueInvalid)"],
+        ),
+        (json!({"id": "x", "n": 6}), vec![]),
+        (json!({"n": 6}), vec![]),
+    ] {
+        assert_eq!(complaints_on_update(&schema, old.clone(), new), expected);
+    }
+    assert_eq!(
+        complaints_on_update(&schema, json!({"n": 6}), json!({"id": "z"})),
+        NOTHING
+    );
+}
+
+#[test]
+fn an_optional_value_before_can_be_asked_for() {
+    let schema = schema_of(
+        json!({"n": {"type": "integer", "x-kubernetes-validations": [{
+            "rule": "oldSelf.hasValue() ? self > oldSelf.value() : self == 1",
+            "message": "starts at 1 and grows", "optionalOldSelf": true,
+        }]}}),
+    );
+    let refused = |n: i64| {
+        [format!(
+            "spec.n: Invalid value: {n}: starts at 1 and grows (FieldValueInvalid)"
+        )]
+    };
+    assert_eq!(complaints(&schema, json!({"n": 1})), NOTHING);
+    assert_eq!(complaints(&schema, json!({"n": 2})), refused(2));
+    assert_eq!(
+        complaints_on_update(&schema, json!({"n": 1}), json!({"n": 2})),
+        NOTHING
+    );
+    assert_eq!(
+        complaints_on_update(&schema, json!({"n": 3}), json!({"n": 2})),
+        refused(2)
+    );
+}
+
+#[test]
+fn items_of_keyed_lists_are_compared_with_themselves() {
+    let schema = schema_of(json!({"l": {
+        "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
+        "items": {"type": "object", "required": ["id"], "properties": {
+            "id": {"type": "string"},
+            "v": {"type": "integer", "x-kubernetes-validations": [{"rule": "self >= oldSelf"}]},
+        }},
+    }}));
+    let old = json!({"l": [{"id": "a", "v": 5}, {"id": "b", "v": 1}]});
+    let swapped = json!({"l": [{"id": "b", "v": 2}, {"id": "a", "v": 5}, {"id": "c", "v": 0}]});
+    assert_eq!(complaints_on_update(&schema, old.clone(), swapped), NOTHING);
+    assert_eq!(
+        complaints_on_update(&schema, old, json!({"l": [{"id": "b", "v": 0}]})),
+        ["spec.l[0].v: Invalid value: 0: failed rule: self >= oldSelf (FieldValueInvalid)"]
+    );
+}
+
+#[test]
+fn values_have_the_types_of_the_schema_in_rules() {
+    let schema = parse(json!({
+        "type": "object",
+        "properties": {
+            "ratio": {"type": "number"}, "at": {"type": "string", "format": "date-time"},
+            "wait": {"type": "string", "format": "duration"},
+            "data": {"type": "string", "format": "byte"},
+            "a-b": {"type": "string"}, "namespace": {"type": "string"},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+        "x-kubernetes-validations": [
+            {"rule": "self.ratio * 2.0 == 2.0"},
+            {"rule": "self.at > timestamp('2020-01-01T00:00:00Z')"},
+            {"rule": "self.wait == duration('90m')"},
+            {"rule": "size(self.data) == 2"},
+            {"rule": "self.a__dash__b == 'x' && self.__namespace__ == 'y'"},
+            {"rule": "self.labels['a.b/c'] == 'z'"},
+        ],
+    }));
+    let spec = json!({"ratio": 1, "at": "2024-01-01T00:00:00Z", "wait": "1h30m", "data": "YWI=",
+                      "a-b": "x", "namespace": "y", "labels": {"a.b/c": "z"}});
+    assert_eq!(complaints(&schema, spec), NOTHING);
+}
+
+#[test]
+fn rules_wait_until_the_object_fits_its_schema() {
+    let schema = parse(json!({
+        "type": "object",
+        "properties": {"n": {"type": "integer"}},
+        "x-kubernetes-validations": [{"rule": "self.n > 0"}],
+    }));
+    let found = complaints(&schema, json!({"n": "x"}));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("<nil>: Invalid value: null: some validation rules"));
+}
