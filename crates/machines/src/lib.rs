@@ -2,16 +2,16 @@
 //!
 //! - [`machine`]: the Machine controller: probes, facts, pinned host keys
 //! - [`configuration`]: the NixosConfiguration controller
-//! - [`git`], [`nix`]: the outside systems that it drives
+//! - `git`, `nix`, `program`: the outside systems that it drives
 //! - [`run`] starts the controllers with [`Settings`] and [`Metrics`]
 
 pub mod configuration;
-pub mod git;
+mod git;
 mod hash;
 pub mod machine;
 mod metrics;
-pub mod nix;
-pub mod program;
+mod nix;
+mod program;
 mod settings;
 
 pub use metrics::Metrics;
@@ -27,6 +27,9 @@ pub enum Error {
     /// The Machine controller ended.
     #[error(transparent)]
     Machine(#[from] machine::Error),
+    /// The NixosConfiguration controller ended.
+    #[error(transparent)]
+    Configuration(#[from] configuration::Error),
 }
 
 /// Runs the controllers of the layer until the shutdown of `context`.
@@ -39,6 +42,16 @@ pub async fn run(context: Context, settings: Settings, metrics: Metrics) -> Resu
         &context.namespace,
         settings.allow_cross_namespace_secrets,
     );
-    machine::run(context, access, settings.machines, metrics).await?;
+    let configurations = configuration::run(
+        context.clone(),
+        access.clone(),
+        settings.configurations,
+        metrics.configurations.clone(),
+        metrics.reconcile.clone(),
+    );
+    let machines = machine::run(context, access, settings.machines, metrics);
+    tokio::try_join!(async { configurations.await.map_err(Error::from) }, async {
+        machines.await.map_err(Error::from)
+    },)?;
     Ok(())
 }

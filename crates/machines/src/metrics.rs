@@ -9,12 +9,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::configuration::metrics::ConfigurationMetrics;
 use crate::machine::MachineMetrics;
 
 /// All metrics of the layer. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     pub(crate) machines: MachineMetrics,
+    pub(crate) configurations: ConfigurationMetrics,
     pub(crate) reconcile: ReconcileMetrics,
 }
 
@@ -23,6 +25,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         Self {
             machines: MachineMetrics::register(registry),
+            configurations: ConfigurationMetrics::register(registry),
             reconcile: ReconcileMetrics::register(registry),
         }
     }

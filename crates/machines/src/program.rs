@@ -288,7 +288,8 @@ mod tests {
     async fn a_failure_carries_the_last_twenty_lines_without_secrets() {
         let script =
             "i=0; while [ $i -lt 30 ]; do echo line $i hunter22 >&2; i=$((i+1)); done; exit 3";
-        let redactor = Redactor::new(["hunter22"]);
+        let mut redactor = Redactor::default();
+        redactor.add("hunter22");
         let error = run(shell(script), LONG, &redactor).await.unwrap_err();
         let lines: Vec<&str> = error.tail().lines().collect();
         assert_eq!(lines.len(), 20);

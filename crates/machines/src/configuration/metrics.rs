@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
-use nico_runtime::category::Category;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -33,8 +33,6 @@ pub struct ConfigurationMetrics {
     failed: Family<FailureLabels, Counter>,
     retries: Family<NamespaceLabel, Counter>,
     exhausted: Family<NamespaceLabel, Counter>,
-    errors: Family<ErrorLabels, Counter>,
-    reconcile_seconds: Histogram,
     watched: Watched,
 }
 
@@ -93,12 +91,6 @@ struct NamespaceLabel {
     namespace: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    namespace: String,
-    error_type: &'static str,
-}
-
 impl ConfigurationMetrics {
     /// Makes the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
@@ -111,8 +103,6 @@ impl ConfigurationMetrics {
             failed: Family::default(),
             retries: Family::default(),
             exhausted: Family::default(),
-            errors: Family::default(),
-            reconcile_seconds: seconds(),
             watched: Watched::default(),
         };
         registry.register(
@@ -154,16 +144,6 @@ impl ConfigurationMetrics {
             "nio_retries_exhausted",
             "Configurations that are not tried again before a change",
             metrics.exhausted.clone(),
-        );
-        registry.register(
-            "nio_configuration_reconcile_errors",
-            "Reconciles of configurations that could not be finished",
-            metrics.errors.clone(),
-        );
-        registry.register(
-            "nio_configuration_reconcile_duration_seconds",
-            "Time of one reconcile of a configuration",
-            metrics.reconcile_seconds.clone(),
         );
         registry.register_collector(Box::new(Configurations(Arc::clone(&metrics.watched))));
         metrics
@@ -225,21 +205,6 @@ impl ConfigurationMetrics {
         self.exhausted.get_or_create(&in_namespace(namespace)).inc();
     }
 
-    /// Counts a reconcile that could not be finished.
-    pub(super) fn reconcile_failed(&self, namespace: &str, category: Category) {
-        self.errors
-            .get_or_create(&ErrorLabels {
-                namespace: namespace.to_owned(),
-                error_type: category.as_str(),
-            })
-            .inc();
-    }
-
-    /// Notes how long a reconcile took.
-    pub(super) fn reconciled(&self, took: Duration) {
-        self.reconcile_seconds.observe(took.as_secs_f64());
-    }
-
     /// Drops the series of a machine that no configuration names any more.
     pub(super) fn forget(&self, namespace: &str, machine: &str) {
         self.applied.remove(&MachineLabels {
@@ -295,7 +260,7 @@ impl Collector for Configurations {
             "nio_configurations_total",
             "NixosConfigurations in a namespace",
             None,
-            prometheus_client::metrics::MetricType::Gauge,
+            MetricType::Gauge,
         )?;
         for (namespace, number) in count {
             let labels = NamespaceLabel { namespace };

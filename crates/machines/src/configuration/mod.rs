@@ -1,9 +1,29 @@
-//! The NixosConfiguration controller.
+//! The NixosConfiguration controller: one flake output on one machine, proven.
+//!
+//! A reconcile reads the world (`observe`), decides (`plan`, pure) and acts (`execute`). The long
+//! action is an attempt to change a host (`apply`), whose steps are visible in the status as
+//! they happen and can be resumed by another process.
+//!
+//! - `wanted`, `files`: what a configuration asks for
+//! - `claim`: who has a machine
+//! - `progress`: the status, from one moment of an attempt to the next
+//! - `workspace`: the private directory of one attempt
 
+mod apply;
+mod claim;
+mod controller;
+mod execute;
 mod files;
 pub mod metrics;
+mod observe;
+mod plan;
+mod progress;
 mod settings;
+mod wanted;
 mod workspace;
+
+pub use controller::Error;
+pub(crate) use controller::run;
 pub use settings::Settings;
 
 /// A configuration as it comes out of a watch: perhaps not decodable.

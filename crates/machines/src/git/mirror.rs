@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use nico_api::names::{CommitId, GitUrl};
 use nico_git::{Credentials, Git, GitError};
 use tokio::process::Command;
@@ -30,10 +29,6 @@ pub enum Freshness {
 pub struct LookupFailure {
     /// What went wrong.
     pub error: Arc<MirrorError>,
-    /// When it was tried.
-    pub at: Timestamp,
-    /// How many times in a row it failed.
-    pub failures: u32,
     /// How long until it is tried again.
     pub retry_in: Duration,
 }
@@ -155,8 +150,6 @@ impl Mirror {
             failures,
             outcome: Err(LookupFailure {
                 error: Arc::new(error),
-                at: Timestamp::now(),
-                failures,
                 retry_in,
             }),
         }

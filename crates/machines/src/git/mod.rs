@@ -4,7 +4,7 @@
 //! configuration that uses it, and the exported trees that are in use. How a server is talked
 //! to, and how credentials reach `git`, is the business of `nico_git`.
 //!
-//! - [`Mirrors`]: the set of mirrors; [`Mirror`]: one of them, with `resolve` and `export`
+//! - [`Mirrors`]: the set of mirrors; each has `resolve` and `export`
 //! - [`MirrorError`]: what went wrong, told apart
 
 mod error;
@@ -14,5 +14,5 @@ mod mirrors;
 mod tests;
 
 pub use error::MirrorError;
-pub use mirror::{Export, Freshness, LookupFailure, Mirror};
+pub use mirror::{Export, Freshness};
 pub use mirrors::{Mirrors, Settings};

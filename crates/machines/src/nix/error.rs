@@ -8,14 +8,6 @@ use crate::program::ProgramError;
 /// A step of Nix that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum NixError {
-    /// The reference of a full flake could not be fetched.
-    #[error("cannot fetch the flake {flake}: {source}")]
-    Fetch {
-        /// The flake.
-        flake: String,
-        /// How it failed.
-        source: ProgramError,
-    },
     /// The flake output does not evaluate.
     #[error("the flake output {output} does not evaluate: {source}")]
     Evaluate {
@@ -68,15 +60,9 @@ pub enum NixError {
 }
 
 impl NixError {
-    /// The last lines of what the program said; empty when it is not a program that failed.
-    pub fn tail(&self) -> &str {
-        self.program().map_or("", ProgramError::tail)
-    }
-
     fn program(&self) -> Option<&ProgramError> {
         match self {
-            Self::Fetch { source, .. }
-            | Self::Evaluate { source, .. }
+            Self::Evaluate { source, .. }
             | Self::Build { source, .. }
             | Self::Copy { source, .. } => Some(source),
             Self::UnexpectedAnswer { .. } | Self::Storage { .. } | Self::Agent(_) => None,
@@ -89,7 +75,6 @@ impl NixError {
             return ConfigurationReason::TimedOut;
         }
         match self {
-            Self::Fetch { .. } => ConfigurationReason::RepositoryNotFound,
             Self::Evaluate { .. } => ConfigurationReason::EvaluationFailed,
             Self::Build { .. } => ConfigurationReason::BuildFailed,
             Self::Copy { .. } | Self::Agent(_) => ConfigurationReason::CopyFailed,
@@ -111,7 +96,7 @@ impl Categorized for NixError {
             },
             Self::Agent(_) => Category::InvalidInput,
             Self::UnexpectedAnswer { .. } => Category::Bug,
-            Self::Fetch { .. } | Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
+            Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
         }
     }
 }

@@ -1,11 +1,10 @@
-//! What Nix does on the operator: fetch, evaluate, build.
+//! What Nix does on the operator: evaluate and build.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nico_api::names::{CommitId, FlakeAttribute, StorePath};
-use serde::Deserialize;
+use nico_api::names::{FlakeAttribute, StorePath};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
@@ -42,15 +41,6 @@ pub struct Nix {
     pub(super) copies: Arc<Semaphore>,
     evaluations: Arc<Semaphore>,
     builds: Arc<Semaphore>,
-}
-
-/// The sources of a flake that has a reference of its own, such as `github:owner/repo`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlakeSource {
-    /// The commit, when the flake comes from Git.
-    pub commit: Option<CommitId>,
-    /// The tree, in the operator's store.
-    pub path: PathBuf,
 }
 
 /// The sources of a flake on the operator's disk.
@@ -105,28 +95,6 @@ impl Nix {
             settings: Arc::new(settings),
             metrics,
         }
-    }
-
-    /// Fetches a flake by its own reference and gives its tree and commit.
-    ///
-    /// # Errors
-    /// [`NixError::Fetch`].
-    pub async fn fetch(&self, flake: &str) -> Result<FlakeSource, NixError> {
-        let mut command = self.nix(&["flake", "metadata", "--json", "--refresh"]);
-        command.args(["--no-write-lock-file", "--", flake]);
-        let deadline = self.settings.evaluate_deadline;
-        let answer = program::run(command, deadline, &Redactor::default())
-            .await
-            .map_err(|source| NixError::Fetch {
-                flake: flake.to_owned(),
-                source,
-            })?;
-        let metadata: Metadata = serde_json::from_slice(&answer)
-            .map_err(|_| unexpected("flake metadata", &answer, "metadata of a flake"))?;
-        Ok(FlakeSource {
-            commit: metadata.revision.and_then(|commit| commit.parse().ok()),
-            path: metadata.path,
-        })
     }
 
     /// Evaluates `nixosConfigurations.<attribute>` of a flake to the derivation of its system.
@@ -210,12 +178,6 @@ impl Nix {
         }
         command
     }
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    path: PathBuf,
-    revision: Option<String>,
 }
 
 /// A turn in a bounded number of tasks. The semaphores are never closed.

@@ -16,4 +16,4 @@ mod tests;
 
 pub use copy::Destination;
 pub use error::NixError;
-pub use local::{FlakeSource, Nix, Settings, Tree};
+pub use local::{Nix, Settings, Tree};

@@ -13,17 +13,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor for these values. Of a value with several lines, each line counts by itself,
-    /// because tools quote single lines.
-    pub fn new<S: AsRef<str>>(values: impl IntoIterator<Item = S>) -> Self {
-        let mut redactor = Self::default();
-        for value in values {
-            redactor.add(value.as_ref());
-        }
-        redactor
-    }
-
-    /// Adds a value.
+    /// Adds a value. Of one with several lines, each line counts by itself, because tools quote
+    /// single lines.
     pub fn add(&mut self, value: &str) {
         for line in value.lines().map(str::trim) {
             if line.len() >= MIN_BYTES && !self.secrets.iter().any(|known| known == line) {
@@ -53,15 +44,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn redactor(values: &[&str]) -> Redactor {
+        let mut redactor = Redactor::default();
+        for value in values {
+            redactor.add(value);
+        }
+        redactor
+    }
+
     #[test]
     fn a_secret_that_contains_another_is_replaced_whole() {
-        let redactor = Redactor::new(["secret", "secret-and-more"]);
+        let redactor = redactor(&["secret", "secret-and-more"]);
         assert_eq!(redactor.redact("it is secret-and-more"), "it is [redacted]");
     }
 
     #[test]
     fn every_line_of_a_key_is_a_secret() {
-        let redactor = Redactor::new(["-----BEGIN-----\nAAAABBBBCCCC\nx\n-----END-----\n"]);
+        let redactor = redactor(&["-----BEGIN-----\nAAAABBBBCCCC\nx\n-----END-----\n"]);
         assert_eq!(
             redactor.redact("bad line AAAABBBBCCCC"),
             "bad line [redacted]"
@@ -71,7 +70,7 @@ mod tests {
     #[test]
     fn debug_output_holds_no_secret() {
         assert_eq!(
-            format!("{:?}", Redactor::new(["hunter22"])),
+            format!("{:?}", redactor(&["hunter22"])),
             "Redactor(1 secrets)"
         );
     }
@@ -79,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_secret_is_left(secret in "[a-z0-9]{8,20}", before in "[A-Z ]{0,9}", after in "[A-Z ]{0,9}") {
-            let redactor = Redactor::new([&secret]);
+            let redactor = redactor(&[&secret]);
             let text = redactor.redact(&format!("{before}{secret}{after}"));
             prop_assert!(!text.contains(&secret));
         }

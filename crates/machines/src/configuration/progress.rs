@@ -1,0 +1,304 @@
+//! The status of a configuration, from one moment of an attempt to the next. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use nico_api::NixosConfigurationStatus;
+use nico_api::condition::{self, Truth};
+use nico_api::names::StorePath;
+use nico_api::nixos_configuration::conditions::{
+    ACTIVATED, BUILT, COPIED, EVALUATED, READY, SOURCE_READY, STALLED,
+};
+use nico_api::nixos_configuration::{Attempt, Outcome, Step};
+use nico_api::reason::ConfigurationReason;
+use nico_runtime::category::Category;
+
+use super::wanted::{Obstacle, Purpose, Wanted};
+
+/// The conditions of the steps, in their order.
+const STEPS: [&str; 5] = [SOURCE_READY, EVALUATED, BUILT, COPIED, ACTIVATED];
+
+/// A status that is being written on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Progress {
+    status: NixosConfigurationStatus,
+    purpose: Purpose,
+}
+
+/// What a host runs after a success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub(super) system: StorePath,
+    pub(super) generation: Option<i64>,
+    pub(super) reboot_required: Option<bool>,
+}
+
+/// A failure of a step, as it is reported.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Failure {
+    pub(super) reason: ConfigurationReason,
+    pub(super) message: String,
+    /// `InvalidInput` is not tried again before something changes.
+    pub(super) category: Category,
+}
+
+impl Progress {
+    /// A status that says that the spec was seen. What is known of another machine than
+    /// `machine` is left behind.
+    pub(super) fn of(
+        previous: Option<&NixosConfigurationStatus>,
+        generation: Option<i64>,
+        machine: &str,
+        purpose: Purpose,
+    ) -> Self {
+        let mut status = previous
+            .filter(|status| {
+                status
+                    .target_machine
+                    .as_deref()
+                    .is_none_or(|name| name == machine)
+            })
+            .cloned()
+            .unwrap_or_default();
+        status.observed_generation = generation;
+        status.target_machine = Some(machine.to_owned());
+        Self { status, purpose }
+    }
+
+    /// The status as it is to be written.
+    pub(super) fn status(&self) -> &NixosConfigurationStatus {
+        &self.status
+    }
+
+    /// An attempt begins, or is taken up again after a restart.
+    pub(super) fn start(
+        &mut self,
+        wanted: &Wanted,
+        started_at: Timestamp,
+        failures: u32,
+        now: Timestamp,
+    ) {
+        self.status.last_attempt = Some(Attempt {
+            commit: Some(wanted.commit.to_string()),
+            started_at: Some(Time(started_at)),
+            failures: Some(i64::from(failures)),
+            input_hash: Some(wanted.input_hash.clone()),
+            ..Attempt::default()
+        });
+        for kind in [SOURCE_READY, EVALUATED, BUILT, COPIED] {
+            self.set(kind, Truth::Unknown, ConfigurationReason::Pending, "", now);
+        }
+        if condition::find(&self.status.conditions, ACTIVATED).is_none() {
+            self.set(
+                ACTIVATED,
+                Truth::Unknown,
+                ConfigurationReason::Pending,
+                "",
+                now,
+            );
+        }
+        let reason = ConfigurationReason::InProgress;
+        self.set(STALLED, Truth::False, reason, "", now);
+        self.enter(Step::Source, now);
+    }
+
+    /// A step begins; those before it are done.
+    pub(super) fn enter(&mut self, step: Step, now: Timestamp) {
+        if let Some(attempt) = &mut self.status.last_attempt {
+            attempt.step = Some(step);
+        }
+        let kind = condition_of(step);
+        for done in STEPS.into_iter().take_while(|before| *before != kind) {
+            self.set(done, Truth::True, success_of(done), "", now);
+        }
+        let message = doing(step);
+        self.set(
+            kind,
+            Truth::Unknown,
+            ConfigurationReason::InProgress,
+            message,
+            now,
+        );
+        let reason = match self.purpose {
+            Purpose::Install => ConfigurationReason::InProgress,
+            Purpose::Remove => ConfigurationReason::Removing,
+        };
+        self.set(READY, Truth::False, reason, message, now);
+    }
+
+    /// The step that was entered last failed.
+    pub(super) fn fail(&mut self, failure: &Failure, now: Timestamp) {
+        let step = self
+            .status
+            .last_attempt
+            .as_ref()
+            .and_then(|attempt| attempt.step)
+            .unwrap_or(Step::Source);
+        if let Some(attempt) = &mut self.status.last_attempt {
+            attempt.finished_at = Some(Time(now));
+            attempt.outcome = Some(Outcome::Failed);
+            attempt.message = Some(failure.message.clone());
+            attempt.failures = Some(attempt.failures.unwrap_or_default().saturating_add(1));
+        }
+        let message = self.with_advice(&failure.message);
+        let kind = condition_of(step);
+        self.set(kind, Truth::False, failure.reason, &message, now);
+        self.set(READY, Truth::False, failure.reason, &message, now);
+        self.set_stalled(failure.category, now);
+    }
+
+    /// The host runs what is wanted, and says so over a new connection.
+    pub(super) fn succeed(&mut self, wanted: &Wanted, applied: &Applied, now: Timestamp) {
+        if let Some(attempt) = &mut self.status.last_attempt {
+            attempt.step = Some(Step::Record);
+            attempt.finished_at = Some(Time(now));
+            attempt.outcome = Some(Outcome::Succeeded);
+            attempt.message = None;
+            attempt.failures = Some(0);
+        }
+        self.status.system_path = Some(applied.system.to_string());
+        self.status.generation = applied.generation;
+        self.status.reboot_required = applied.reboot_required;
+        self.status.last_applied_time = Some(Time(now));
+        self.status.applied_commit = Some(wanted.commit.to_string());
+        self.status.configuration_hash = Some(wanted.configuration_hash.clone());
+        self.status.additional_files_hash = Some(wanted.files_hash.clone());
+        match self.purpose {
+            Purpose::Install => self.ready(now),
+            Purpose::Remove => {
+                for kind in STEPS {
+                    self.set(kind, Truth::True, success_of(kind), "", now);
+                }
+            }
+        }
+    }
+
+    /// Everything is as it should be.
+    pub(super) fn ready(&mut self, now: Timestamp) {
+        for kind in STEPS {
+            self.set(kind, Truth::True, success_of(kind), "", now);
+        }
+        let system = self.status.system_path.clone().unwrap_or_default();
+        let reason = ConfigurationReason::Applied;
+        self.set(STALLED, Truth::False, reason, "", now);
+        self.set(
+            READY,
+            Truth::True,
+            reason,
+            &format!("the machine runs {system}"),
+            now,
+        );
+    }
+
+    /// Something keeps an attempt from being made. What the host runs is not touched by it.
+    pub(super) fn blocked(&mut self, obstacle: &Obstacle, now: Timestamp) {
+        let message = self.with_advice(&obstacle.message);
+        if let Some(step) = obstacle.step {
+            let kind = condition_of(step);
+            self.set(kind, Truth::False, obstacle.reason, &message, now);
+        }
+        // A Git server that is down for a while says nothing about what the host runs.
+        if obstacle.category != Category::Transient || !self.was_ready_for_this_spec() {
+            self.set(READY, Truth::False, obstacle.reason, &message, now);
+        }
+        self.set_stalled(obstacle.category, now);
+    }
+
+    fn was_ready_for_this_spec(&self) -> bool {
+        condition::find(&self.status.conditions, READY).is_some_and(|ready| {
+            ready.status == "True" && ready.observed_generation == self.status.observed_generation
+        })
+    }
+
+    fn set_stalled(&mut self, category: Category, now: Timestamp) {
+        let (truth, reason, message) = match category {
+            Category::InvalidInput => (
+                Truth::True,
+                ConfigurationReason::WaitingForChange,
+                "nothing more is tried until spec, commit, Secrets or the annotation \
+                 nio.homystack.com/reconcile-at change",
+            ),
+            Category::Transient | Category::Waiting | Category::Conflict | Category::Bug => (
+                Truth::False,
+                ConfigurationReason::Retrying,
+                "it is tried again by itself",
+            ),
+        };
+        self.set(STALLED, truth, reason, message, now);
+    }
+
+    /// A removal that hangs needs a way out.
+    fn with_advice(&self, message: &str) -> String {
+        match self.purpose {
+            Purpose::Install => message.to_owned(),
+            Purpose::Remove => format!(
+                "{message}\nto give the host up as it is, annotate this object with \
+                 nio.homystack.com/force-remove=true"
+            ),
+        }
+    }
+
+    fn set(
+        &mut self,
+        kind: &str,
+        truth: Truth,
+        reason: ConfigurationReason,
+        message: &str,
+        now: Timestamp,
+    ) {
+        let generation = self.status.observed_generation;
+        condition::set(
+            &mut self.status.conditions,
+            kind,
+            truth,
+            reason,
+            message,
+            generation,
+            now,
+        );
+    }
+}
+
+/// Whether the host was ever changed, or may have been: the step that changes it was entered.
+pub(super) fn touched_the_host(status: &NixosConfigurationStatus) -> bool {
+    status.applied_commit.is_some()
+        || condition::find(&status.conditions, ACTIVATED)
+            .is_some_and(|activated| !is_pending(activated))
+}
+
+fn is_pending(condition: &Condition) -> bool {
+    condition.reason == ConfigurationReason::Pending.as_str()
+}
+
+/// The condition in which a step shows.
+fn condition_of(step: Step) -> &'static str {
+    match step {
+        Step::Source | Step::Files => SOURCE_READY,
+        Step::Evaluate => EVALUATED,
+        Step::Build => BUILT,
+        Step::Copy => COPIED,
+        Step::Activate | Step::Confirm | Step::Record => ACTIVATED,
+    }
+}
+
+fn success_of(kind: &str) -> ConfigurationReason {
+    match kind {
+        SOURCE_READY => ConfigurationReason::Resolved,
+        EVALUATED => ConfigurationReason::Evaluated,
+        BUILT => ConfigurationReason::Built,
+        COPIED => ConfigurationReason::Copied,
+        _ => ConfigurationReason::Activated,
+    }
+}
+
+fn doing(step: Step) -> &'static str {
+    match step {
+        Step::Source => "the commit is being fetched",
+        Step::Files => "the additional files are being put in",
+        Step::Evaluate => "the flake output is being evaluated",
+        Step::Build => "the system is being built",
+        Step::Copy => "the closure is being copied to the host",
+        Step::Activate => "the system is being activated",
+        Step::Confirm => "the host is being asked over a new connection",
+        Step::Record => "the result is being recorded",
+    }
+}
