@@ -2,7 +2,7 @@
 //!
 //! - [`selection`]: which machines the cluster has, claims and gives back
 //! - [`installation`]: whether a machine may be wiped
-//! - [`topology`]: `cluster.nix`
+//! - [`topology`]: the file `cluster.nix`
 //! - [`configuration`]: the NixosConfiguration of each machine
 //! - [`readiness`]: whether a machine is what the cluster needs it to be
 //! - [`rollout`]: which machines are changed next

@@ -117,7 +117,6 @@ impl Found {
                         .filter(|data| !data.is_empty())
                         .ok_or(DocumentError::Unverified)?,
                 ),
-                tls_server_name: cluster.tls_server_name.clone(),
                 ..Cluster::default()
             },
             user: self_contained(user)?,
@@ -178,7 +177,7 @@ impl Found {
                 name: name.clone(),
                 cluster: Some(Cluster {
                     server: Some(server),
-                    tls_server_name: server_name.or_else(|| self.cluster.tls_server_name.clone()),
+                    tls_server_name: server_name,
                     ..self.cluster.clone()
                 }),
                 ..NamedCluster::default()

@@ -327,10 +327,10 @@ fn a_worker_that_is_no_longer_wanted_leaves_when_all_others_are_well() {
     for _ in 0..4 {
         seen.extend(words(&world));
         world.step();
-        if !world.observed.configurations["home-w-02"]
+        if world.observed.configurations["home-w-02"]
             .metadata
             .deletion_timestamp
-            .is_some()
+            .is_none()
         {
             world.apply_all();
         }

@@ -111,22 +111,22 @@ fn only_machines_that_are_free_and_fit_are_chosen() {
     let unfit: &[(&str, Change)] = &[
         ("1 not discoverable", |world| {
             world.change("w-1", |m| {
-                m.status.as_mut().unwrap().discoverable = Some(false)
-            })
+                m.status.as_mut().unwrap().discoverable = Some(false);
+            });
         }),
         ("1 in use", |world| {
             world.change("w-1", |m| {
-                m.status.as_mut().unwrap().has_configuration = Some(true)
-            })
+                m.status.as_mut().unwrap().has_configuration = Some(true);
+            });
         }),
         ("1 in use", |world| {
-            world.claim_for("w-1", Role::Worker, "other")
+            world.claim_for("w-1", Role::Worker, "other");
         }),
         ("1 in maintenance", |world| {
-            world.change("w-1", |m| m.spec.maintenance = true)
+            world.change("w-1", |m| m.spec.maintenance = true);
         }),
         ("1 being deleted", |world| {
-            world.change("w-1", |m| m.metadata.deletion_timestamp = Some(Time(at(1))))
+            world.change("w-1", |m| m.metadata.deletion_timestamp = Some(Time(at(1))));
         }),
         ("1 in need of cleanup", |world| {
             world.change("w-1", |m| {
@@ -140,7 +140,7 @@ fn only_machines_that_are_free_and_fit_are_chosen() {
                     None,
                     at(1),
                 );
-            })
+            });
         }),
     ];
     for (expected, change) in unfit {
@@ -171,7 +171,7 @@ fn why_machines_were_passed_over_is_counted() {
     }
     world.change("w-3", |machine| machine.spec.maintenance = true);
     world.change("w-4", |machine| {
-        machine.status.as_mut().unwrap().discoverable = Some(false)
+        machine.status.as_mut().unwrap().discoverable = Some(false);
     });
     assert_eq!(
         settle(&mut world).workers.shortage.unwrap().message,
@@ -187,7 +187,7 @@ fn machines_that_were_chosen_stay_in_their_order_when_better_ones_appear() {
     let mut more = World::new(chosen("cp", 2), None, &["cp-01"]);
     world.observed.machines.append(&mut more.observed.machines);
     world.change("cp-02", |machine| {
-        machine.status.as_mut().unwrap().discoverable = Some(false)
+        machine.status.as_mut().unwrap().discoverable = Some(false);
     });
     assert_eq!(
         members(&settle(&mut world), Role::ControlPlane),

@@ -1,0 +1,352 @@
+//! Watches, triggers and error policy: the only file that knows `kube::runtime`.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, PartialObjectMeta, Selector, SelectorExt};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::Config;
+use kube::runtime::{PredicateConfig, WatchStreamExt, reflector as reflect, watcher};
+use kube::{Api, Resource, ResourceExt};
+use nico_api::condition;
+use nico_api::kubernetes_cluster::{Plane, conditions as kind};
+use nico_api::machine::conditions::NEEDS_CLEANUP;
+use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
+use nico_runtime::backoff::Backoff;
+use nico_runtime::category::{Categorized, Category};
+use nico_runtime::context::Context;
+use nico_runtime::events::{Event, EventKind, Events};
+use nico_ssh::Access;
+
+use crate::kubeconfig::{Hosts, SshHosts};
+use crate::metrics::Metrics;
+use crate::observe::Observer;
+use crate::observed::claimant_uid;
+use crate::reconcile::{Error, Reconciler};
+use crate::settings::Settings;
+use crate::source::{Sources, chain};
+use crate::workload::Workloads;
+
+type GuardedCluster = DeserializeGuard<KubernetesCluster>;
+type GuardedMachine = DeserializeGuard<Machine>;
+
+/// A conflict is over as soon as it is seen: the wait only keeps two clusters out of step.
+const CONFLICT: Backoff = Backoff {
+    base: Duration::from_millis(100),
+    max: Duration::from_secs(2),
+};
+
+/// For what goes away by itself, or with somebody's help.
+const FAILURE: Backoff = Backoff {
+    base: Duration::from_secs(2),
+    max: Duration::from_secs(60),
+};
+
+/// Why the cluster layer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// Its watches ended, which they only do when they are told to.
+    #[error("the cluster controller ended before it was told to")]
+    Ended,
+}
+
+/// Runs the cluster layer until the context is shut down.
+///
+/// # Errors
+/// [`RunError`]; what goes wrong with one cluster is reported on that cluster instead.
+pub async fn run(context: Context, settings: Settings, metrics: Metrics) -> Result<(), RunError> {
+    let access = Access::new(
+        context.client.clone(),
+        &context.namespace,
+        settings.allow_cross_namespace_secrets,
+    );
+    run_with(context, settings, metrics, Arc::new(SshHosts::new(access))).await
+}
+
+/// Runs the cluster layer with another way to reach machines than SSH.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    context: Context,
+    settings: Settings,
+    metrics: Metrics,
+    hosts: Arc<dyn Hosts>,
+) -> Result<(), RunError> {
+    let client = context.client.clone();
+    let (machines, machines_writer) = reflector::store();
+    let machine_changes = reflect(
+        machines_writer,
+        watcher(
+            Api::<GuardedMachine>::all(client.clone()),
+            Config::default(),
+        )
+        .default_backoff(),
+    )
+    .touched_objects()
+    .predicate_filter(what_matters_of_a_machine, PredicateConfig::default());
+    let configuration_changes = watcher(
+        Api::<DeserializeGuard<NixosConfiguration>>::all(client.clone()),
+        Config::default().labels(labels::CLUSTER),
+    )
+    .default_backoff()
+    .touched_objects();
+    let secret_changes = watcher(
+        Api::<PartialObjectMeta<Secret>>::all(client.clone()),
+        Config::default().labels(labels::CLUSTER),
+    )
+    .default_backoff()
+    .touched_objects();
+
+    let controller = Controller::new(
+        Api::<GuardedCluster>::all(client.clone()),
+        Config::default(),
+    );
+    let clusters = controller.store();
+    metrics.read_from(clusters.clone());
+    let state = Arc::new(State {
+        failures: Mutex::default(),
+        reconciler: Reconciler {
+            observer: Observer {
+                sources: Sources::new(client.clone(), &settings),
+                client,
+                machines: machines.clone(),
+                clusters: clusters.clone(),
+                hosts,
+                workloads: Workloads::default(),
+            },
+            intervals: settings.intervals,
+            metrics,
+            context: context.clone(),
+        },
+    });
+    let concurrency = ControllerConfig::default().concurrency(settings.concurrency.max(1));
+    controller
+        .with_config(concurrency)
+        .watches_stream(machine_changes, move |machine| {
+            clusters_that_care(&clusters, &machine)
+        })
+        .owns_stream(configuration_changes)
+        .watches_stream(secret_changes, |secret: PartialObjectMeta<Secret>| {
+            owner_of(&secret)
+        })
+        .graceful_shutdown_on(context.shutdown.clone().cancelled_owned())
+        .run(look, after_failure, state)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(error = chain(&error), "cluster controller");
+            }
+        })
+        .await;
+    if context.shutdown.is_cancelled() {
+        Ok(())
+    } else {
+        Err(RunError::Ended)
+    }
+}
+
+/// What is remembered between two looks.
+struct State {
+    reconciler: Reconciler,
+    /// How often in a row each cluster failed.
+    failures: Mutex<HashMap<ObjectRef<GuardedCluster>, u32>>,
+}
+
+impl State {
+    fn failed(&self, cluster: ObjectRef<GuardedCluster>) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(cluster).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    fn succeeded(&self, cluster: &ObjectRef<GuardedCluster>) {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(cluster);
+    }
+}
+
+async fn look(cluster: Arc<GuardedCluster>, state: Arc<State>) -> Result<Action, Error> {
+    if let Err(invalid) = &cluster.0 {
+        let note = format!(
+            "the object cannot be understood: {}; correct it",
+            invalid.error
+        );
+        let event = Event {
+            kind: EventKind::Warning,
+            reason: "InvalidSpec",
+            action: "Reconcile",
+            note,
+        };
+        let metadata = PartialObjectMeta::<KubernetesCluster> {
+            types: None,
+            metadata: invalid.metadata.clone(),
+            _phantom: std::marker::PhantomData,
+        };
+        state
+            .reconciler
+            .context
+            .events
+            .publish(&metadata, event)
+            .await;
+        return Ok(Action::await_change());
+    }
+    // Without all machines in the cache, those that are missing would seem to be no more.
+    state
+        .reconciler
+        .observer
+        .machines
+        .wait_until_ready()
+        .await
+        .map_err(|_| Error::Stopping)?;
+    let namespace = cluster.namespace().unwrap_or_default();
+    let again = state
+        .reconciler
+        .reconcile(&namespace, &cluster.name_any())
+        .await?;
+    state.succeeded(&ObjectRef::from_obj(cluster.as_ref()));
+    Ok(match again {
+        Some(wait) => Action::requeue(wait.mul_f64(0.9 + 0.2 * rand::random::<f64>())),
+        None => Action::await_change(),
+    })
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature is that of kube::runtime"
+)]
+fn after_failure(cluster: Arc<GuardedCluster>, error: &Error, state: Arc<State>) -> Action {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let name = cluster.name_any();
+    let category = error.category();
+    let failures = state.failed(ObjectRef::from_obj(cluster.as_ref()));
+    state
+        .reconciler
+        .metrics
+        .failed(&namespace, &name, category.as_str());
+    let text = chain(error);
+    let backoff = match category {
+        Category::Conflict => {
+            tracing::debug!(namespace, cluster = name, error = text, "trying again");
+            CONFLICT
+        }
+        Category::Transient | Category::Waiting => {
+            tracing::warn!(namespace, cluster = name, error = text, "trying again");
+            FAILURE
+        }
+        Category::InvalidInput | Category::Bug => {
+            tracing::error!(
+                namespace,
+                cluster = name,
+                error = text,
+                "a person is needed"
+            );
+            tell(state.reconciler.context.events.clone(), cluster, text);
+            FAILURE
+        }
+    };
+    Action::requeue(backoff.delay(failures, rand::random()))
+}
+
+/// Publishes what a person has to correct, without keeping the controller waiting.
+fn tell(events: Events, cluster: Arc<GuardedCluster>, note: String) {
+    tokio::spawn(async move {
+        if let Ok(cluster) = &cluster.0 {
+            let event = Event {
+                kind: EventKind::Warning,
+                reason: "ReconcileFailed",
+                action: "Reconcile",
+                note,
+            };
+            events.publish(cluster, event).await;
+        }
+    });
+}
+
+/// Changes of a machine that may matter to a cluster: not every heartbeat.
+fn what_matters_of_a_machine(guard: &GuardedMachine) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    let metadata = guard.meta();
+    metadata.labels.hash(&mut hasher);
+    metadata.generation.hash(&mut hasher);
+    metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    if let Ok(machine) = &guard.0 {
+        let conditions = machine
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.conditions);
+        claimant_uid(machine).hash(&mut hasher);
+        machine.is_discoverable().hash(&mut hasher);
+        machine.has_configuration().hash(&mut hasher);
+        condition::is_true(conditions, NEEDS_CLEANUP).hash(&mut hasher);
+        machine
+            .fact("os")
+            .map(ToString::to_string)
+            .hash(&mut hasher);
+    }
+    Some(hasher.finish())
+}
+
+/// The clusters that hold a machine, name it, or look for one like it.
+fn clusters_that_care(
+    clusters: &Store<GuardedCluster>,
+    machine: &GuardedMachine,
+) -> Vec<ObjectRef<GuardedCluster>> {
+    let name = machine.name_any();
+    let claimant = machine.0.as_ref().ok().and_then(claimant_uid);
+    let cares = |cluster: &KubernetesCluster| {
+        let holds = claimant.is_some() && claimant == cluster.metadata.uid.as_deref();
+        let data_plane = cluster.spec.data_plane();
+        let planes = [&cluster.spec.control_plane, &data_plane];
+        holds
+            || planes.iter().any(|plane| names(plane, &name))
+            || (!has_all_machines(cluster)
+                && planes.iter().any(|plane| would_choose(plane, machine)))
+    };
+    clusters
+        .state()
+        .iter()
+        .filter(|cluster| cluster.meta().namespace == machine.meta().namespace)
+        .filter(|cluster| cluster.0.as_ref().is_ok_and(cares))
+        .map(|cluster| ObjectRef::from_obj(cluster.as_ref()))
+        .collect()
+}
+
+fn names(plane: &Plane, machine: &str) -> bool {
+    plane
+        .named_machines()
+        .is_some_and(|list| list.iter().any(|name| name == machine))
+}
+
+fn would_choose(plane: &Plane, machine: &GuardedMachine) -> bool {
+    plane
+        .machine_selector
+        .clone()
+        .and_then(|selector| Selector::try_from(selector).ok())
+        .is_some_and(|selector| selector.matches(machine.labels()))
+}
+
+fn has_all_machines(cluster: &KubernetesCluster) -> bool {
+    cluster
+        .status
+        .as_ref()
+        .is_some_and(|status| condition::is_true(&status.conditions, kind::MACHINES_SELECTED))
+}
+
+fn owner_of(object: &impl Resource) -> Option<ObjectRef<GuardedCluster>> {
+    let metadata = object.meta();
+    let owner = metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.kind == KubernetesCluster::kind(&()))?;
+    let namespace = metadata.namespace.as_deref()?;
+    Some(ObjectRef::new(&owner.name).within(namespace))
+}

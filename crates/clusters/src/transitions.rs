@@ -1,0 +1,154 @@
+//! What happened, for people: events from what was done and from how the status changed.
+
+use std::collections::BTreeSet;
+
+use nico_api::condition;
+use nico_api::kubernetes_cluster::{KubernetesClusterStatus, conditions as kind};
+use nico_runtime::events::{Event, EventKind};
+
+use crate::action::Action;
+
+/// The event of an action that was done; `None` when nobody needs to hear of it.
+pub fn of_action(action: &Action) -> Option<Event> {
+    let normal = |reason, action, note: String| {
+        Some(Event {
+            kind: EventKind::Normal,
+            reason,
+            action,
+            note,
+        })
+    };
+    match action {
+        Action::Claim { machine, role, .. } => normal(
+            "MachineClaimed",
+            "Claim",
+            format!("claimed Machine {machine} as {role}"),
+        ),
+        Action::Release { machine, .. } => normal(
+            "MachineReleased",
+            "Release",
+            format!("gave Machine {machine} back"),
+        ),
+        Action::CreateConfiguration(configuration) => normal(
+            "ConfigurationCreated",
+            "Create",
+            format!(
+                "created the NixosConfiguration of Machine {} at {}",
+                configuration.spec.machine_ref.name, configuration.spec.reference
+            ),
+        ),
+        Action::UpdateConfiguration(configuration) => normal(
+            "NodeUpdating",
+            "Update",
+            format!(
+                "bringing Machine {} to {}",
+                configuration.spec.machine_ref.name, configuration.spec.reference
+            ),
+        ),
+        Action::PublishKubeconfig(kubeconfig) => normal(
+            "KubeconfigCreated",
+            "Create",
+            format!("published the kubeconfig of {}", kubeconfig.machine()),
+        ),
+        Action::AddFinalizer
+        | Action::CreateJoinToken
+        | Action::DeleteConfiguration { .. }
+        | Action::MarkInstalled { .. }
+        | Action::DeleteSecret { .. }
+        | Action::RemoveFinalizer => None,
+    }
+}
+
+/// The events between two states of a status, each told once.
+pub fn between(before: &KubernetesClusterStatus, after: &KubernetesClusterStatus) -> Vec<Event> {
+    let mut events = vec![];
+    let was_ready = ready_machines(before);
+    let updated = |status: &KubernetesClusterStatus| {
+        status
+            .rollout
+            .as_ref()
+            .map(|rollout| rollout.current.iter().cloned().collect::<BTreeSet<_>>())
+            .unwrap_or_default()
+    };
+    for machine in ready_machines(after).difference(&was_ready) {
+        events.push(normal("NodeReady", format!("Machine {machine} is ready")));
+    }
+    for machine in updated(before).difference(&updated(after)) {
+        if ready_machines(after).contains(machine) {
+            events.push(normal(
+                "NodeUpdated",
+                format!("Machine {machine} runs the new revision"),
+            ));
+        }
+    }
+    let became = |kind: &str, status: &str| {
+        let found = condition::find(&after.conditions, kind)?;
+        let is_new = condition::find(&before.conditions, kind)
+            .is_none_or(|before| before.status != found.status);
+        (is_new && found.status == status).then_some(found)
+    };
+    if let Some(rolling) = became(kind::ROLLING_OUT, "True") {
+        events.push(normal("RolloutStarted", rolling.message.clone()));
+    }
+    if let Some(rolling) = became(kind::ROLLING_OUT, "False") {
+        match rolling.reason.as_str() {
+            "Finished" => events.push(normal("RolloutFinished", rolling.message.clone())),
+            "NodeFailed" => events.push(warning("NodeFailed", rolling.message.clone())),
+            _ => {}
+        }
+    }
+    if let Some(ready) = became(kind::CONTROL_PLANE_READY, "True") {
+        events.push(normal("ControlPlaneReady", ready.message.clone()));
+    }
+    if let Some(ready) = became(kind::READY, "True") {
+        events.push(normal("ClusterReady", ready.message.clone()));
+    }
+    events
+}
+
+fn ready_machines(status: &KubernetesClusterStatus) -> BTreeSet<String> {
+    [&status.control_plane, &status.data_plane]
+        .into_iter()
+        .flatten()
+        .flat_map(|plane| plane.ready_machines.iter().cloned())
+        .collect()
+}
+
+fn normal(reason: &'static str, note: String) -> Event {
+    Event {
+        kind: EventKind::Normal,
+        reason,
+        action: "Reconcile",
+        note,
+    }
+}
+
+fn warning(reason: &'static str, note: String) -> Event {
+    Event {
+        kind: EventKind::Warning,
+        ..normal(reason, note)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::World;
+
+    #[test]
+    fn each_transition_is_told_once() {
+        let mut world = World::of_one_control_plane();
+        let mut told = vec![];
+        for _ in 0..6 {
+            let before = world.observed.cluster.status.clone().unwrap_or_default();
+            let plan = world.step();
+            told.extend(
+                between(&before, &plan.status)
+                    .iter()
+                    .map(|event| event.reason),
+            );
+            world.apply_all();
+        }
+        assert_eq!(told, ["NodeReady", "ControlPlaneReady"]);
+    }
+}
