@@ -1,0 +1,153 @@
+//! The server's state, and the way of a request through it.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answer;
+use crate::registry::{Kind, Registry};
+use crate::request::Request;
+use crate::request::path::{self, ResourcePath, Target};
+use crate::status::Status;
+use crate::storage::{Storage, StorageError, Stored};
+use crate::{discovery, objects, openapi, verbs};
+
+/// Everything that requests and controllers share.
+#[derive(Debug)]
+pub struct Api {
+    /// Where objects are kept.
+    pub storage: Arc<dyn Storage>,
+    /// Which kinds are served.
+    pub registry: Registry,
+    /// Ends watches.
+    pub shutdown: CancellationToken,
+}
+
+/// The object, or the collection, that a request is about.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    /// The server's state.
+    pub api: &'a Arc<Api>,
+    /// The kind.
+    pub kind: Arc<Kind>,
+    /// What the path says.
+    pub path: ResourcePath,
+    /// The request.
+    pub request: &'a Request,
+}
+
+impl Api {
+    /// A server's state with built-in kinds only.
+    pub fn new(storage: Arc<dyn Storage>, shutdown: CancellationToken) -> Self {
+        Self {
+            storage,
+            registry: Registry::new(),
+            shutdown,
+        }
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// The Status to send instead.
+    pub async fn handle(self: &Arc<Self>, request: &Request) -> Result<Answer, Status> {
+        match path::parse(&request.path) {
+            Target::Resource(path) => self.resource(path, request).await,
+            Target::Unknown => Err(Status::unknown_path()),
+            target if request.method != Method::GET && request.method != Method::HEAD => {
+                tracing::debug!(?target, "only resources can be written");
+                Err(Status::method_not_allowed())
+            }
+            Target::Version => Ok(Answer::json(discovery::version())),
+            Target::Health { endpoint, check } => {
+                discovery::health(&endpoint, check.as_deref(), request.query.has("verbose"))
+            }
+            Target::OpenApiV2 => openapi::v2(&self.registry, request),
+            Target::OpenApiV3Index => Ok(openapi::v3_index(&self.registry)),
+            Target::OpenApiV3 { group, version } => openapi::v3(&self.registry, &group, &version),
+            target => discovery::document(&self.registry, &target, request),
+        }
+    }
+
+    async fn resource(
+        self: &Arc<Self>,
+        path: ResourcePath,
+        request: &Request,
+    ) -> Result<Answer, Status> {
+        let kind = self
+            .registry
+            .find(&path.group, &path.version, &path.resource)
+            .ok_or_else(Status::unknown_path)?;
+        if path.namespace.is_some() && !kind.namespaced {
+            return Err(Status::unknown_path());
+        }
+        verbs::answer(Scope {
+            api: self,
+            kind,
+            path,
+            request,
+        })
+        .await
+    }
+}
+
+impl Scope<'_> {
+    /// The namespace of the path.
+    pub fn namespace(&self) -> Option<&str> {
+        self.path.namespace.as_deref()
+    }
+
+    /// The key of the object with this name.
+    pub fn key(&self, name: &str) -> String {
+        self.kind.key(self.namespace(), name)
+    }
+}
+
+/// Turns what is stored into an object of a kind.
+///
+/// # Errors
+/// 500 if the bytes are not a JSON object.
+pub fn decode(kind: &Kind, stored: &Stored) -> Result<Value, Status> {
+    let mut object: Value = serde_json::from_slice(&stored.value)
+        .map_err(|error| Status::internal(format!("cannot read {}: {error}", stored.key)))?;
+    if !object.is_object() || !object["metadata"].is_object() {
+        return Err(Status::internal(format!("{} is not an object", stored.key)));
+    }
+    if let Some(schema) = kind.custom().and_then(|custom| custom.schema.as_ref()) {
+        schema.apply_defaults(&mut object);
+    }
+    let mut object = objects::from_storage(kind, object);
+    object["metadata"]["resourceVersion"] = stored.revision.to_string().into();
+    Ok(object)
+}
+
+/// Turns an object into what is stored.
+pub fn encode(kind: &Kind, object: &Value) -> bytes::Bytes {
+    let mut object = objects::to_storage(kind, object.clone());
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("resourceVersion");
+    }
+    object.to_string().into()
+}
+
+/// What a failure of the storage is for a client.
+pub fn storage_failed(error: &StorageError) -> Status {
+    match error {
+        StorageError::Changed => Status::internal(error),
+        StorageError::Compacted { .. } => {
+            Status::expired(format!("The resourceVersion is too old: {error}"))
+        }
+        StorageError::Future { wanted, current } => {
+            Status::too_large_resource_version(*wanted, *current)
+        }
+    }
+}
+
+/// The time, as metadata has it.
+pub fn now() -> String {
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
+}

@@ -1,0 +1,276 @@
+//! Rules of CustomResourceDefinitions.
+
+use serde_json::{Value, json};
+
+use crate::schema::Schema;
+use crate::status::Cause;
+
+use super::kinds::{items, put, set_default, text};
+use super::names;
+
+/// The finalizer that waits until all objects of a definition are gone.
+pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Names that follow from others.
+pub fn defaults(crd: &mut Value) {
+    let names = &mut crd["spec"]["names"];
+    let kind = text(&names["kind"]).to_owned();
+    if !kind.is_empty() {
+        set_default(names, "singular", kind.to_lowercase().into());
+        set_default(names, "listKind", format!("{kind}List").into());
+    }
+    set_default(&mut crd["spec"], "conversion", json!({"strategy": "None"}));
+}
+
+/// A new definition names nothing yet; its objects hold it.
+pub fn before_create(crd: &mut Value) {
+    crd["status"] = json!({
+        "conditions": [],
+        "acceptedNames": {"plural": "", "kind": ""},
+        "storedVersions": stored_versions(crd),
+    });
+    hold(crd);
+}
+
+/// Every version that was ever the storage version is remembered.
+pub fn before_update(crd: &mut Value, old: &Value) {
+    for version in stored_versions(crd) {
+        if !items(&crd["status"]["storedVersions"]).any(|known| known == &version) {
+            match crd["status"]
+                .get_mut("storedVersions")
+                .and_then(Value::as_array_mut)
+            {
+                Some(list) => list.push(version),
+                None => crd["status"]["storedVersions"] = json!([version]),
+            }
+        }
+    }
+    if old["metadata"]["deletionTimestamp"].is_null() {
+        hold(crd);
+    }
+}
+
+fn hold(crd: &mut Value) {
+    let finalizers = &mut crd["metadata"]["finalizers"];
+    match finalizers.as_array_mut() {
+        Some(list) if list.iter().any(|finalizer| finalizer == CLEANUP) => {}
+        Some(list) => list.push(CLEANUP.into()),
+        None => *finalizers = json!([CLEANUP]),
+    }
+}
+
+fn stored_versions(crd: &Value) -> Vec<Value> {
+    let storage = items(&crd["spec"]["versions"]).find(|version| version["storage"] == true);
+    storage
+        .map(|version| version["name"].clone())
+        .into_iter()
+        .collect()
+}
+
+/// What is wrong with a definition.
+pub fn validate(crd: &Value) -> Vec<Cause> {
+    let spec = &crd["spec"];
+    let mut causes = validate_names(crd);
+    if !matches!(text(&spec["scope"]), "Namespaced" | "Cluster") {
+        let known = ["Cluster", "Namespaced"];
+        causes.push(Cause::not_supported("spec.scope", &spec["scope"], &known));
+    }
+    causes.extend(validate_versions(crd));
+    let versions: Vec<&Value> = items(&spec["versions"]).collect();
+    let one_schema = versions
+        .windows(2)
+        .all(|pair| pair[0]["schema"] == pair[1]["schema"]);
+    for (index, version) in versions.iter().enumerate() {
+        let schema = &version["schema"]["openAPIV3Schema"];
+        let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        if schema.is_null() {
+            causes.push(Cause::required(field, ""));
+            continue;
+        }
+        // The real server checks its internal form, where versions with the same schema share it.
+        let field = if one_schema {
+            "spec.validation.openAPIV3Schema"
+        } else {
+            &field
+        };
+        if one_schema && index > 0 {
+            continue;
+        }
+        if let Err(problems) = Schema::parse(schema) {
+            causes.extend(problems.into_iter().map(|problem| {
+                let reason = problem.reason.as_str();
+                let dot = if problem.field.is_empty() { "" } else { "." };
+                Cause::new(
+                    format!("{field}{dot}{}", problem.field),
+                    reason,
+                    problem.message,
+                )
+            }));
+        }
+    }
+    causes
+}
+
+fn validate_names(crd: &Value) -> Vec<Cause> {
+    let (spec, name) = (&crd["spec"], &crd["metadata"]["name"]);
+    let names = &spec["names"];
+    let mut causes = Vec::new();
+    if text(name) != format!("{}.{}", text(&names["plural"]), text(&spec["group"])) {
+        let why = "must be spec.names.plural+\".\"+spec.group";
+        causes.push(Cause::invalid("metadata.name", name, why));
+    }
+    if text(&spec["group"]).is_empty() {
+        causes.push(Cause::required("spec.group", ""));
+    } else if !text(&spec["group"]).contains('.') {
+        let why = "should be a domain with at least one dot";
+        causes.push(Cause::invalid("spec.group", &spec["group"], why));
+    }
+    for (field, required) in [
+        ("plural", true),
+        ("singular", false),
+        ("kind", true),
+        ("listKind", true),
+    ] {
+        let value = text(&names[field]);
+        let path = format!("spec.names.{field}");
+        if value.is_empty() {
+            if required {
+                causes.push(Cause::required(path, ""));
+            }
+            continue;
+        }
+        for problem in names::label_1035(&value_in_lower_case(field, value)) {
+            causes.push(Cause::invalid(path.clone(), &value.into(), problem));
+        }
+    }
+    for (index, short) in items(&names["shortNames"]).enumerate() {
+        for problem in names::label_1035(text(short)) {
+            causes.push(Cause::invalid(
+                format!("spec.names.shortNames[{index}]"),
+                short,
+                problem,
+            ));
+        }
+    }
+    causes
+}
+
+/// Kinds are checked without regard to case.
+fn value_in_lower_case(field: &str, value: &str) -> String {
+    match field {
+        "kind" | "listKind" => value.to_lowercase(),
+        _ => value.to_owned(),
+    }
+}
+
+fn validate_versions(crd: &Value) -> Vec<Cause> {
+    let spec = &crd["spec"];
+    let versions: Vec<&Value> = items(&spec["versions"]).collect();
+    let mut causes = Vec::new();
+    for (index, version) in versions.iter().enumerate() {
+        for problem in names::label_1035(text(&version["name"])) {
+            let field = format!("spec.versions[{index}].name");
+            causes.push(Cause::invalid(field, &version["name"], &problem));
+            if versions.len() == 1 {
+                causes.push(Cause::invalid("spec.version", &version["name"], &problem));
+            }
+        }
+    }
+    let list = json!(
+        versions
+            .iter()
+            .map(|version| &version["name"])
+            .collect::<Vec<_>>()
+    );
+    let storage: Vec<_> = versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .collect();
+    if storage.len() != 1 {
+        let why = "must have exactly one version marked as storage version";
+        causes.push(Cause::invalid("spec.versions", &list, why));
+    }
+    let mut names: Vec<&str> = versions
+        .iter()
+        .map(|version| text(&version["name"]))
+        .collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        let why = "must contain unique version names";
+        causes.push(Cause::invalid("spec.versions", &list, why));
+    }
+    let stored = &crd["status"]["storedVersions"];
+    if items(stored).next().is_none() {
+        let why = "must have at least one stored version";
+        causes.push(Cause::invalid("status.storedVersions", stored, why));
+    } else if let Some(missing) = storage
+        .iter()
+        .find(|version| !items(stored).any(|name| name == &version["name"]))
+    {
+        let why = format!("must have the storage version {}", text(&missing["name"]));
+        causes.push(Cause::invalid("status.storedVersions", stored, why));
+    }
+    causes
+}
+
+/// Marks a definition as going away.
+pub fn mark_terminating(crd: &mut Value, now: &str) {
+    set_condition(
+        crd,
+        json!({
+            "type": "Terminating",
+            "status": "True",
+            "lastTransitionTime": now,
+            "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion \
+                        will begin soon",
+        }),
+    );
+}
+
+/// Says that names are accepted and the kind is served.
+pub fn mark_established(crd: &mut Value, now: &str) {
+    let accepted = crd["spec"]["names"].clone();
+    put(&mut crd["status"], "acceptedNames", Some(accepted));
+    for (condition, reason, message) in [
+        ("NamesAccepted", "NoConflicts", "no conflicts found"),
+        (
+            "Established",
+            "InitialNamesAccepted",
+            "the initial names have been accepted",
+        ),
+    ] {
+        set_condition(
+            crd,
+            json!({
+                "type": condition,
+                "status": "True",
+                "lastTransitionTime": now,
+                "reason": reason,
+                "message": message,
+            }),
+        );
+    }
+}
+
+/// Sets a condition; its transition time stays while its status does.
+fn set_condition(crd: &mut Value, mut condition: Value) {
+    if !crd["status"]["conditions"].is_array() {
+        crd["status"]["conditions"] = json!([]);
+    }
+    let Some(list) = crd["status"]["conditions"].as_array_mut() else {
+        return;
+    };
+    match list
+        .iter_mut()
+        .find(|known| known["type"] == condition["type"])
+    {
+        Some(known) => {
+            if known["status"] == condition["status"] {
+                condition["lastTransitionTime"] = known["lastTransitionTime"].clone();
+            }
+            *known = condition;
+        }
+        None => list.push(condition),
+    }
+}

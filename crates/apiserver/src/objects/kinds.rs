@@ -1,0 +1,163 @@
+//! Which rules belong to which kind.
+
+use serde_json::{Map, Value, json};
+
+use crate::registry::Kind;
+use crate::status::Cause;
+
+use super::{core, crds, pods, workloads};
+
+/// Fills in what a version's defaults say. Does nothing the second time.
+pub fn apply_defaults(kind: &Kind, object: &mut Value) {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => pods::pod_defaults(object),
+        ("", "Secret") => core::secret_defaults(object),
+        ("", "Service") => core::service_defaults(object),
+        ("", "Node") => core::node_defaults(object),
+        ("", "Namespace") => core::namespace_defaults(object),
+        ("", "Event") => core::event_defaults(object),
+        ("coordination.k8s.io", "Lease") => set_default(object, "spec", json!({})),
+        ("apps" | "batch", _) | ("", "ReplicationController") => workloads::defaults(kind, object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::defaults(object),
+        _ => {}
+    }
+}
+
+/// What the server itself puts into a new object, and what it does not take from the client.
+pub fn before_create(kind: &Kind, object: &mut Value) {
+    if kind.custom().is_none() && kind.has_status() && !kind.behaviour.keeps_status_on_create {
+        remove(object, "status");
+    }
+    if kind.custom().is_some() && kind.has_status() {
+        remove(object, "status");
+    }
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => pods::before_create(object),
+        ("", "Namespace") => core::before_create_namespace(object),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") => {
+            object["status"] = json!({"phase": "Pending"});
+        }
+        ("apps" | "batch", _) | ("", "ReplicationController") => {
+            workloads::before_create(kind, object);
+        }
+        ("policy", "PodDisruptionBudget") => {
+            object["status"] = json!({
+                "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0
+            });
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::before_create(object),
+        _ => {}
+    }
+}
+
+/// What an update of the object (none) or of a subresource may not change is taken from the old
+/// object.
+pub fn before_update(kind: &Kind, object: &mut Value, old: &Value, subresource: Option<&str>) {
+    match subresource {
+        Some("status") if kind.custom().is_some() => {
+            let status = object.get("status").cloned();
+            let managed = object["metadata"].get("managedFields").cloned();
+            let version = object["metadata"].get("resourceVersion").cloned();
+            let mut kept = old.clone();
+            put(&mut kept, "status", status);
+            put(&mut kept["metadata"], "managedFields", managed);
+            put(&mut kept["metadata"], "resourceVersion", version);
+            *object = kept;
+        }
+        Some("status") => {
+            for (key, value) in old.as_object().into_iter().flatten() {
+                if !matches!(key.as_str(), "metadata" | "status") {
+                    object[key] = value.clone();
+                }
+            }
+            if let Some(map) = object.as_object_mut() {
+                map.retain(|key, _| key == "status" || old.get(key).is_some());
+            }
+            let frozen: &[&str] = match kind.kind.as_str() {
+                "Deployment" => &["labels", "ownerReferences", "finalizers"],
+                _ => &["ownerReferences", "finalizers"],
+            };
+            for field in frozen {
+                let was = old["metadata"].get(*field).cloned();
+                put(&mut object["metadata"], field, was);
+            }
+        }
+        _ if kind.has_status() => put(object, "status", old.get("status").cloned()),
+        _ => {}
+    }
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => core::before_update_namespace(object, old, subresource),
+        ("", "Pod") => pods::before_update(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::before_update(object, old),
+        _ => {}
+    }
+}
+
+/// What is wrong with an object, metadata aside.
+pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "ConfigMap") => core::validate_config_map(object),
+        ("", "Secret") => core::validate_secret(object),
+        ("", "Event") | ("events.k8s.io", "Event") => core::validate_event(kind, object),
+        ("", "Pod") => pods::validate(&object["spec"], "spec"),
+        ("coordination.k8s.io", "Lease") => core::validate_lease(object),
+        ("policy", "PodDisruptionBudget") => workloads::validate_budget(object),
+        ("apps" | "batch", _) => workloads::validate(kind, object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::validate(object),
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong with a change.
+pub fn validate_update(kind: &Kind, object: &Value, old: &Value) -> Vec<Cause> {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "ConfigMap" | "Secret") => core::validate_immutable_data(object, old),
+        ("", "Pod") => pods::validate_update(object, old),
+        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet") => {
+            workloads::validate_selector_kept(object, old)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Sets a field that is not there.
+pub(super) fn set_default(object: &mut Value, field: &str, value: Value) {
+    if let Value::Object(map) = object {
+        map.entry(field).or_insert(value);
+    }
+}
+
+/// Sets or removes a field.
+pub(super) fn put(object: &mut Value, field: &str, value: Option<Value>) {
+    match value {
+        Some(value) => object[field] = value,
+        None => remove(object, field),
+    }
+}
+
+/// Removes a field.
+pub(super) fn remove(object: &mut Value, field: &str) {
+    if let Value::Object(map) = object {
+        map.shift_remove(field);
+    }
+}
+
+/// The fields of an object; none if it is something else.
+pub(super) fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flat_map(Map::iter)
+}
+
+/// The items of a list; none if it is something else.
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The items of a list, to change.
+pub(super) fn items_mut(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    value.and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// A text; empty if it is something else.
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

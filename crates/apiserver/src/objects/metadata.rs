@@ -1,0 +1,158 @@
+//! Validation of `metadata`, the same for all kinds.
+
+use serde_json::{Map, Value};
+
+use crate::registry::Kind;
+use crate::status::Cause;
+
+use super::names;
+
+/// Finalizers that need no domain.
+const STANDARD_FINALIZERS: &[&str] = &[
+    "customresourcecleanup.apiextensions.k8s.io",
+    "foregroundDeletion",
+    "kubernetes",
+    "orphan",
+];
+/// The most that all annotations of an object may have, in bytes.
+const ANNOTATIONS_LIMIT: usize = 256 * 1024;
+
+/// What is wrong with the metadata of an object.
+pub fn validate_metadata(kind: &Kind, metadata: &Value) -> Vec<Cause> {
+    let mut causes = name(kind, metadata);
+    let labels = metadata["labels"].as_object().into_iter().flatten();
+    for (key, value) in labels {
+        causes.extend(problems("metadata.labels", key, names::qualified(key)));
+        let value = value.as_str().unwrap_or_default();
+        causes.extend(problems(
+            "metadata.labels",
+            value,
+            names::label_value(value),
+        ));
+    }
+    causes.extend(annotations(metadata));
+    for (index, finalizer) in list(&metadata["finalizers"]).enumerate() {
+        let finalizer = finalizer.as_str().unwrap_or_default();
+        let field = format!("metadata.finalizers[{index}]");
+        causes.extend(problems(&field, finalizer, names::qualified(finalizer)));
+        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(field, &finalizer.into(), why));
+        }
+    }
+    causes.extend(owners(metadata));
+    causes
+}
+
+/// What is wrong with a change of metadata, beside what is wrong with it anyway.
+pub fn validate_metadata_update(old: &Value, new: &Value) -> Vec<Cause> {
+    if old["deletionTimestamp"].is_null() {
+        return Vec::new();
+    }
+    let had: Vec<&Value> = list(&old["finalizers"]).collect();
+    let added: Vec<String> = list(&new["finalizers"])
+        .filter(|finalizer| !had.contains(finalizer))
+        .map(Value::to_string)
+        .collect();
+    if added.is_empty() {
+        return Vec::new();
+    }
+    let why = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers \
+         []string{{{}}}",
+        added.join(", ")
+    );
+    vec![Cause::forbidden("metadata.finalizers", why)]
+}
+
+fn name(kind: &Kind, metadata: &Value) -> Vec<Cause> {
+    let text = metadata["name"].as_str().unwrap_or_default();
+    if text.is_empty() {
+        let missing = if metadata["generateName"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+        {
+            "name or generateName is required"
+        } else {
+            "name is required"
+        };
+        return vec![Cause::required("metadata.name", missing)];
+    }
+    problems("metadata.name", text, name_problems(kind, text)).collect()
+}
+
+fn name_problems(kind: &Kind, name: &str) -> Vec<String> {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Namespace") => names::label(name),
+        ("", "Service") => names::label_1035(name),
+        ("rbac.authorization.k8s.io" | "certificates.k8s.io", _) => names::path_segment(name),
+        _ => names::subdomain(name),
+    }
+}
+
+fn annotations(metadata: &Value) -> Vec<Cause> {
+    let empty = Map::new();
+    let annotations = metadata["annotations"].as_object().unwrap_or(&empty);
+    let mut causes = Vec::new();
+    let mut size = 0;
+    for (key, value) in annotations {
+        let lower = key.to_lowercase();
+        causes.extend(problems(
+            "metadata.annotations",
+            key,
+            names::qualified(&lower),
+        ));
+        size += key.len() + value.as_str().unwrap_or_default().len();
+    }
+    if size > ANNOTATIONS_LIMIT {
+        causes.push(Cause::too_long("metadata.annotations", ANNOTATIONS_LIMIT));
+    }
+    causes
+}
+
+fn owners(metadata: &Value) -> Vec<Cause> {
+    let field = |name: &str| format!("metadata.ownerReferences.{name}");
+    let mut causes = Vec::new();
+    let mut controllers = 0;
+    for owner in list(&metadata["ownerReferences"]) {
+        let text = |key: &str| owner[key].as_str().unwrap_or_default();
+        if text("apiVersion").is_empty() {
+            causes.push(Cause::invalid(
+                field("apiVersion"),
+                &"".into(),
+                "version must not be empty",
+            ));
+        }
+        for key in ["kind", "name", "uid"] {
+            if text(key).is_empty() {
+                causes.push(Cause::invalid(field(key), &"".into(), "must not be empty"));
+            }
+        }
+        if text("apiVersion") == "v1" && text("kind") == "Event" {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            causes.push(Cause::invalid("metadata.ownerReferences", owner, why));
+        }
+        controllers += usize::from(owner["controller"] == true);
+    }
+    if controllers > 1 {
+        causes.push(Cause::invalid(
+            "metadata.ownerReferences",
+            &metadata["ownerReferences"],
+            "Only one reference can have Controller set to true. Found \"true\" in references",
+        ));
+    }
+    causes
+}
+
+fn problems(field: &str, value: &str, problems: Vec<String>) -> impl Iterator<Item = Cause> {
+    let value = Value::from(value);
+    let field = field.to_owned();
+    problems
+        .into_iter()
+        .map(move |problem| Cause::invalid(field.clone(), &value, problem))
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}

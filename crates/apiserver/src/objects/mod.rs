@@ -1,0 +1,25 @@
+//! What objects of the single kinds look like: their types, defaults and rules.
+//!
+//! Everything here is pure: a value goes in, a value or a list of problems comes out.
+
+mod convert;
+mod core;
+mod crds;
+mod kinds;
+mod metadata;
+mod names;
+mod paths;
+mod pods;
+mod shape;
+mod typed;
+mod workloads;
+
+pub use convert::{from_storage, to_storage};
+pub use crds::{mark_established, mark_terminating};
+pub use kinds::{apply_defaults, before_create, before_update, validate, validate_update};
+pub use metadata::{validate_metadata, validate_metadata_update};
+pub use names::{label_value as value_problems, qualified as key_problems};
+pub use paths::{get_path, selector_text, set_path};
+pub use pods::selects;
+pub use shape::open_api_definitions;
+pub use typed::{Type, decode_metadata};

@@ -1,0 +1,219 @@
+//! Rules of workloads: Deployments and their kin, Jobs, disruption budgets.
+
+use serde_json::{Value, json};
+
+use crate::registry::Kind;
+use crate::status::Cause;
+
+use super::kinds::{fields, set_default, text};
+use super::pods;
+
+/// Defaults of the workload kinds.
+pub fn defaults(kind: &Kind, object: &mut Value) {
+    if !object["spec"].is_object() {
+        return;
+    }
+    let template = match kind.kind.as_str() {
+        "CronJob" => object.pointer_mut("/spec/jobTemplate/spec/template/spec"),
+        _ => object.pointer_mut("/spec/template/spec"),
+    };
+    if let Some(template) = template {
+        pods::spec_defaults(template);
+    }
+    let spec = &mut object["spec"];
+    let defaults = match kind.kind.as_str() {
+        "Deployment" => {
+            let strategy = &mut spec["strategy"];
+            if !strategy.is_object() {
+                *strategy = json!({});
+            }
+            set_default(strategy, "type", "RollingUpdate".into());
+            if strategy["type"] == "RollingUpdate" {
+                set_default(strategy, "rollingUpdate", json!({}));
+                set_default(
+                    &mut strategy["rollingUpdate"],
+                    "maxUnavailable",
+                    "25%".into(),
+                );
+                set_default(&mut strategy["rollingUpdate"], "maxSurge", "25%".into());
+            }
+            json!({"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600})
+        }
+        "ReplicaSet" | "ReplicationController" => json!({"replicas": 1}),
+        "DaemonSet" => json!({
+            "updateStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
+            },
+            "revisionHistoryLimit": 10,
+        }),
+        "StatefulSet" => json!({
+            "replicas": 1,
+            "podManagementPolicy": "OrderedReady",
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+            "revisionHistoryLimit": 10,
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": "Retain", "whenScaled": "Retain",
+            },
+        }),
+        "Job" => json!({
+            "parallelism": 1, "completions": 1, "backoffLimit": 6,
+            "completionMode": "NonIndexed", "suspend": false,
+            "podReplacementPolicy": "TerminatingOrFailed", "manualSelector": false,
+        }),
+        "CronJob" => json!({
+            "concurrencyPolicy": "Allow", "suspend": false,
+            "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1,
+        }),
+        _ => return,
+    };
+    for (field, value) in fields(&defaults) {
+        set_default(spec, field, value.clone());
+    }
+}
+
+/// Statuses that are written even when nothing has happened yet, and the selectors of Jobs.
+pub fn before_create(kind: &Kind, object: &mut Value) {
+    match kind.kind.as_str() {
+        "Deployment" | "Job" | "CronJob" => object["status"] = json!({}),
+        "ReplicaSet" | "ReplicationController" => object["status"] = json!({"replicas": 0}),
+        "StatefulSet" => object["status"] = json!({"replicas": 0, "availableReplicas": 0}),
+        "DaemonSet" => {
+            object["status"] = json!({
+                "currentNumberScheduled": 0, "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0, "numberReady": 0,
+            });
+        }
+        _ => {}
+    }
+    if kind.kind == "Job" && object["spec"]["selector"].is_null() {
+        let uid = text(&object["metadata"]["uid"]).to_owned();
+        let name = text(&object["metadata"]["name"]).to_owned();
+        object["spec"]["selector"] =
+            json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+        let metadata = &mut object["spec"]["template"]["metadata"];
+        if !metadata.is_object() {
+            *metadata = json!({});
+        }
+        set_default(metadata, "labels", json!({}));
+        let labels = &mut metadata["labels"];
+        for (label, value) in [
+            ("batch.kubernetes.io/controller-uid", &uid),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            ("job-name", &name),
+        ] {
+            labels[label] = value.as_str().into();
+        }
+    }
+}
+
+/// What is wrong with a workload.
+pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
+    let spec = &object["spec"];
+    let mut causes = Vec::new();
+    if spec["replicas"]
+        .as_i64()
+        .is_some_and(|replicas| replicas < 0)
+    {
+        let why = "must be greater than or equal to 0";
+        causes.push(Cause::invalid("spec.replicas", &spec["replicas"], why));
+    }
+    if !matches!(
+        kind.kind.as_str(),
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet"
+    ) {
+        return causes;
+    }
+    let selector = &spec["selector"];
+    let empty = fields(selector).next().is_none();
+    if selector.is_null() {
+        causes.push(Cause::required("spec.selector", ""));
+    } else if empty {
+        let why = "empty selector is invalid for deployment";
+        causes.push(Cause::invalid("spec.selector", selector, why));
+    }
+    let labels = &spec["template"]["metadata"]["labels"];
+    if empty || !pods::selects(selector, labels) {
+        let why = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid("spec.template.metadata.labels", labels, why));
+    }
+    causes.extend(pods::validate(
+        &spec["template"]["spec"],
+        "spec.template.spec",
+    ));
+    if kind.kind == "Deployment" {
+        let strategy = text(&spec["strategy"]["type"]);
+        let known = ["Recreate", "RollingUpdate"];
+        if !known.contains(&strategy) {
+            causes.push(Cause::not_supported(
+                "spec.strategy",
+                &spec["strategy"],
+                &known,
+            ));
+        }
+    }
+    causes
+}
+
+/// The selector of a workload stays.
+pub fn validate_selector_kept(object: &Value, old: &Value) -> Vec<Cause> {
+    let (new, old) = (&object["spec"]["selector"], &old["spec"]["selector"]);
+    if new == old {
+        return Vec::new();
+    }
+    vec![Cause::invalid("spec.selector", new, "field is immutable")]
+}
+
+/// A budget has one limit, which is a number or a share.
+pub fn validate_budget(budget: &Value) -> Vec<Cause> {
+    let spec = &budget["spec"];
+    let mut causes = Vec::new();
+    if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
+        let why = "minAvailable and maxUnavailable cannot be both set";
+        causes.push(Cause::invalid("spec", spec, why));
+    }
+    for field in ["minAvailable", "maxUnavailable"] {
+        causes.extend(
+            share(&spec[field])
+                .map(|why| Cause::invalid(format!("spec.{field}"), &spec[field], why)),
+        );
+    }
+    causes
+}
+
+fn share(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Number(number) if number.as_i64().is_some_and(|n| n < 0) => {
+            Some("must be greater than or equal to 0")
+        }
+        Value::String(text) => match text.strip_suffix('%').map(str::parse::<u32>) {
+            Some(Ok(0..=100)) => None,
+            Some(Ok(_)) => Some("must not be greater than 100%"),
+            _ => Some(
+                "a valid percent string must be a numeric string followed by an ending '%' (e.g. \
+                 '1%',  or '93%', regex used for validation is '[0-9]+%')",
+            ),
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_a_number_or_at_most_all() {
+        for (value, good) in [
+            (json!(1), true),
+            (json!("50%"), true),
+            (json!("150%"), false),
+            (json!(-1), false),
+            (json!("half"), false),
+            (Value::Null, true),
+        ] {
+            assert_eq!(share(&value).is_none(), good, "{value}");
+        }
+    }
+}

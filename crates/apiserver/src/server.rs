@@ -1,0 +1,230 @@
+//! Starting and ending a server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::api::Api;
+use crate::controllers;
+use crate::status::Status;
+use crate::storage::{Memory, Storage};
+use crate::transport::{
+    CertificateError, Certificates, Credentials, Listener, kubeconfig, usual_names,
+};
+use crate::verbs;
+
+/// Namespaces that every cluster has.
+const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// A server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not free, or not ours.
+    #[error("cannot listen on {address}; choose another address, or port 0 for any free port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A name cannot be in a certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The TLS library refuses the certificates.
+    #[error("cannot use the certificates for TLS: {0}")]
+    Tls(String),
+    /// The storage does not work.
+    #[error("cannot write the first objects: {0}")]
+    Storage(#[from] Status),
+}
+
+/// How a server is to be.
+#[derive(Debug)]
+pub struct Builder {
+    listen: SocketAddr,
+    tokens: Vec<String>,
+    names: Vec<String>,
+    storage: Option<Arc<dyn Storage>>,
+}
+
+/// A running Kubernetes API server. It ends when it is dropped or [shut down](Self::shutdown).
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    url: String,
+    kubeconfig: String,
+    tasks: TaskTracker,
+    shutdown: DropGuard,
+}
+
+impl Builder {
+    /// The address to listen on; `127.0.0.1:0`, any free port of the loopback, unless told
+    /// otherwise.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// A bearer token that opens the server, beside the administrator's certificate.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.tokens.push(token.into());
+        self
+    }
+
+    /// A further name or address by which clients reach the server.
+    #[must_use]
+    pub fn advertise_name(mut self, name: impl Into<String>) -> Self {
+        self.names.push(name.into());
+        self
+    }
+
+    /// Where objects are kept; in memory unless told otherwise.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// Starts the server. When this returns, it serves.
+    ///
+    /// # Errors
+    /// If the address cannot be used, or a name cannot be in a certificate.
+    pub async fn start(self) -> Result<Server, StartError> {
+        let listen = |source| StartError::Listen {
+            address: self.listen,
+            source,
+        };
+        let socket = TcpListener::bind(self.listen).await.map_err(listen)?;
+        let address = socket.local_addr().map_err(listen)?;
+        let mut names = usual_names(address.ip());
+        names.extend(self.names.iter().cloned());
+        let certificates = Certificates::make(&names)?;
+        let tls = tls(&certificates)?;
+
+        let shutdown = CancellationToken::new();
+        let storage = self.storage.unwrap_or_else(|| Arc::new(Memory::default()));
+        let api = Arc::new(Api::new(storage, shutdown.clone()));
+        for namespace in NAMESPACES {
+            ensure_namespace(&api, namespace).await?;
+        }
+        let tasks = TaskTracker::new();
+        controllers::start(&api, &tasks);
+        let credentials = Arc::new(Credentials::new(self.tokens.iter().map(String::as_str)));
+        let listener = Listener {
+            api,
+            tls: Arc::new(tls),
+            credentials,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(listener.run(socket));
+        let url = format!("https://{}", reachable(address));
+        tracing::info!(
+            %url,
+            "the embedded Kubernetes API server is for development and tests; it serves"
+        );
+        Ok(Server {
+            address,
+            kubeconfig: kubeconfig(&url, &certificates),
+            url,
+            tasks,
+            shutdown: shutdown.drop_guard(),
+        })
+    }
+}
+
+impl Server {
+    /// Describes a server to start.
+    pub fn builder() -> Builder {
+        Builder {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tokens: Vec::new(),
+            names: Vec::new(),
+            storage: None,
+        }
+    }
+
+    /// The URL, such as `https://127.0.0.1:6443`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address that the server listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A kubeconfig, in YAML, with the authority's certificate and the administrator's
+    /// certificate and key.
+    pub fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
+    }
+
+    /// Ends the server: open requests and watches are cut off, and everything has ended when
+    /// this returns.
+    pub async fn shutdown(self) {
+        drop(self.shutdown);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Clients cannot connect to "any address".
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    address
+}
+
+fn tls(certificates: &Certificates) -> Result<rustls::ServerConfig, StartError> {
+    fn failed(error: impl std::fmt::Display) -> StartError {
+        StartError::Tls(error.to_string())
+    }
+    let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(failed);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(certificate(&certificates.authority)?)
+        .map_err(failed)?;
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(failed)?;
+    let key = PrivateKeyDer::from_pem_slice(certificates.server.key.as_bytes()).map_err(failed)?;
+    let chain = vec![certificate(&certificates.server.certificate)?];
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .map_err(failed)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+async fn ensure_namespace(api: &Arc<Api>, name: &str) -> Result<(), Status> {
+    let Some(kind) = api.registry.find("", "v1", "namespaces") else {
+        return Ok(());
+    };
+    let object = json!({
+        "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name},
+    });
+    match verbs::create_object(api, &kind, None, object).await {
+        Err(status) if status.reason != "AlreadyExists" => Err(status),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! Certificates made at start: an authority, the server's, and the administrator's.
+
+use std::net::IpAddr;
+
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+
+/// The administrator's name.
+const ADMINISTRATOR: &str = "kubernetes-admin";
+/// The group that may do everything.
+const MASTERS: &str = "system:masters";
+/// How long certificates last, in years.
+const YEARS: i16 = 10;
+
+/// A certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the certificate of {subject}")]
+pub struct CertificateError {
+    /// Whose certificate.
+    pub subject: String,
+    /// Why.
+    pub source: rcgen::Error,
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Pair {
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All that a server needs.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    /// The authority's certificate, PEM. Its key is forgotten once the others are signed.
+    pub authority: String,
+    /// The server's.
+    pub server: Pair,
+    /// The administrator's.
+    pub administrator: Pair,
+}
+
+impl Certificates {
+    /// Makes certificates for a server with these names and addresses.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate.
+    pub fn make(names: &[String]) -> Result<Self, CertificateError> {
+        let failed = |subject: &str| {
+            let subject = subject.to_owned();
+            move |source| CertificateError { subject, source }
+        };
+        let authority_name = "nico-apiserver-ca";
+        let mut authority = parameters(authority_name).map_err(failed(authority_name))?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
+        let authority_key = KeyPair::generate().map_err(failed(authority_name))?;
+        let authority_pem = authority
+            .self_signed(&authority_key)
+            .map_err(failed(authority_name))?
+            .pem();
+        let issuer = Issuer::new(authority, authority_key);
+
+        let mut server = CertificateParams::new(names).map_err(failed("the server"))?;
+        limit(&mut server);
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "kube-apiserver");
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+
+        let mut administrator = parameters(ADMINISTRATOR).map_err(failed(ADMINISTRATOR))?;
+        administrator
+            .distinguished_name
+            .push(DnType::OrganizationName, MASTERS);
+        administrator.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+
+        Ok(Self {
+            authority: authority_pem,
+            server: sign(server, &issuer).map_err(failed("the server"))?,
+            administrator: sign(administrator, &issuer).map_err(failed(ADMINISTRATOR))?,
+        })
+    }
+}
+
+fn parameters(name: &str) -> Result<CertificateParams, rcgen::Error> {
+    let mut parameters = CertificateParams::new(Vec::<String>::new())?;
+    limit(&mut parameters);
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    Ok(parameters)
+}
+
+/// From yesterday, for clocks that are behind, and for some years.
+fn limit(parameters: &mut CertificateParams) {
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let yesterday = today.saturating_sub(1.day());
+    let day = |date: jiff::civil::Date| {
+        let number = |n: i8| u8::try_from(n).unwrap_or(1);
+        // The 29th of February does not exist in every year.
+        date_time_ymd(
+            date.year().into(),
+            number(date.month()),
+            number(date.day()).min(28),
+        )
+    };
+    parameters.not_before = day(yesterday);
+    parameters.not_after = day(yesterday.saturating_add(i64::from(YEARS).years()));
+    parameters.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
+    parameters.use_authority_key_identifier_extension = true;
+}
+
+fn sign(parameters: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<Pair, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let certificate = parameters.signed_by(&key, issuer)?;
+    Ok(Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    })
+}
+
+/// The names that every server has beside those that it is given.
+pub fn usual_names(address: IpAddr) -> Vec<String> {
+    let mut names: Vec<String> = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "127.0.0.1",
+        "::1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if !address.is_unspecified() && !names.contains(&address.to_string()) {
+        names.push(address.to_string());
+    }
+    names
+}

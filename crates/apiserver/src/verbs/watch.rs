@@ -1,0 +1,261 @@
+//! Watches: streams of events.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use crate::answer::{self, Answer};
+use crate::api::{self, Api, Scope};
+use crate::registry::Kind;
+use crate::request::media::{self, Form};
+use crate::request::options::ListOptions;
+use crate::status::Status;
+use crate::storage::{Change, Revision, StorageError, Stored};
+use crate::table;
+
+use super::list::Selection;
+
+/// How often clients that want bookmarks get one.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// How long before its end a watch sends a last bookmark.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+/// How long a watch lasts if the client does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// A watch between two events.
+struct Watch {
+    api: Arc<Api>,
+    kind: Arc<Kind>,
+    prefix: String,
+    selection: Selection,
+    wanted: media::Wanted,
+    include: Option<String>,
+    /// Table events tell their columns only once.
+    columns_sent: bool,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    /// Everything up to here has been sent.
+    revision: Revision,
+    ready: VecDeque<Bytes>,
+    ended: bool,
+}
+
+/// Opens a watch.
+pub async fn watch(
+    scope: &Scope<'_>,
+    options: ListOptions,
+    selection: Selection,
+) -> Result<Answer, Status> {
+    let wanted = media::negotiate(scope.request.header(&http::header::ACCEPT))?;
+    let now = Instant::now();
+    let deadline = now
+        + options
+            .timeout_seconds
+            .map_or(DEFAULT_TIMEOUT, Duration::from_secs)
+            .min(
+                // Far enough for everybody, and it cannot overflow.
+                Duration::from_secs(365 * 86400),
+            );
+    let mut watch = Watch {
+        api: scope.api.clone(),
+        kind: scope.kind.clone(),
+        prefix: scope.kind.collection_prefix(scope.namespace()),
+        selection,
+        wanted,
+        include: scope.request.query.get("includeObject").map(str::to_owned),
+        columns_sent: false,
+        bookmarks: options.bookmarks,
+        next_bookmark: now + BOOKMARK_INTERVAL,
+        deadline,
+        revision: 0,
+        ready: VecDeque::new(),
+        ended: false,
+    };
+    watch.next_bookmark = watch.next_bookmark.min(watch.last_bookmark());
+    watch.begin(&options).await?;
+    let lines = stream::unfold(watch, |mut watch| async move {
+        let line = watch.next().await?;
+        Some((Ok::<_, Infallible>(line), watch))
+    });
+    Ok(Answer::bytes("application/json", Body::from_stream(lines)))
+}
+
+impl Watch {
+    fn last_bookmark(&self) -> Instant {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.deadline - LAST_BOOKMARK.min(left / 2)
+    }
+
+    /// Finds where to begin, and prepares the initial events.
+    async fn begin(&mut self, options: &ListOptions) -> Result<(), Status> {
+        let from_now = options.resource_version.unwrap_or_default() == 0;
+        let initial = options.send_initial_events.unwrap_or(from_now);
+        if !initial && !from_now {
+            self.revision = options.resource_version.unwrap_or_default();
+            return Ok(());
+        }
+        let storage = &self.api.storage;
+        if !initial {
+            self.revision = storage
+                .revision()
+                .await
+                .map_err(|error| api::storage_failed(&error))?;
+            return Ok(());
+        }
+        let page = storage
+            .list(&self.prefix, None, None)
+            .await
+            .map_err(|error| api::storage_failed(&error))?;
+        if let Some(wanted) = options
+            .resource_version
+            .filter(|wanted| *wanted > page.revision)
+        {
+            return Err(Status::too_large_resource_version(wanted, page.revision));
+        }
+        for stored in &page.entries {
+            let object = api::decode(&self.kind, stored)?;
+            if self.selection.matches(&object) {
+                self.push("ADDED", object);
+            }
+        }
+        self.revision = page.revision;
+        if options.send_initial_events == Some(true) && self.bookmarks {
+            self.bookmark(true);
+        }
+        Ok(())
+    }
+
+    /// The next line; none at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            if self.ended {
+                return None;
+            }
+            let storage = self.api.storage.clone();
+            let bookmarks = self.bookmarks;
+            tokio::select! {
+                () = self.api.shutdown.cancelled() => return None,
+                () = sleep_until(self.deadline) => return None,
+                () = sleep_until(self.next_bookmark), if bookmarks => {
+                    self.bookmark(false);
+                    self.next_bookmark = self.following_bookmark();
+                }
+                changes = storage.changes(&self.prefix, self.revision) => match changes {
+                    Ok(changes) => {
+                        for change in &changes.changes {
+                            self.change(change);
+                        }
+                        self.revision = changes.revision;
+                    }
+                    Err(error) => self.fail(&error),
+                },
+            }
+        }
+    }
+
+    fn following_bookmark(&self) -> Instant {
+        let now = Instant::now();
+        let last = self.last_bookmark();
+        if self.next_bookmark < last {
+            (now + BOOKMARK_INTERVAL).min(last)
+        } else {
+            self.deadline + BOOKMARK_INTERVAL
+        }
+    }
+
+    /// Turns a change into the event that it is for this selection.
+    fn change(&mut self, change: &Change) {
+        let at = |value: &Bytes| Stored {
+            key: change.key.clone(),
+            value: value.clone(),
+            revision: change.revision,
+        };
+        // What left the selection is shown as it was, with the version of the write.
+        let before = change.before.as_ref().map(|before| at(&before.value));
+        let after = change.after.as_ref().map(at);
+        let selected = |stored: Option<Stored>| {
+            let object = api::decode(&self.kind, &stored?).ok()?;
+            self.selection.matches(&object).then_some(object)
+        };
+        match (selected(before), selected(after)) {
+            (None, Some(object)) => self.push("ADDED", object),
+            (Some(_), Some(object)) => self.push("MODIFIED", object),
+            (Some(object), None) => self.push("DELETED", object),
+            (None, None) => {}
+        }
+    }
+
+    fn push(&mut self, event: &str, object: Value) {
+        let object = match self.wanted.form {
+            Form::Object => object,
+            Form::Partial | Form::PartialList => answer::partial(&object, self.wanted.meta_version),
+            Form::Table => {
+                let version = self.wanted.meta_version;
+                match table::render(&self.kind, &object, self.include.as_deref(), version) {
+                    Ok(mut table) => {
+                        if std::mem::replace(&mut self.columns_sent, true) {
+                            table["columnDefinitions"] = Value::Null;
+                        }
+                        table
+                    }
+                    Err(status) => return self.error(&status),
+                }
+            }
+        };
+        self.line(event, &object);
+    }
+
+    fn bookmark(&mut self, end_of_initial_events: bool) {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if end_of_initial_events {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let (kind, version) = match self.wanted.form {
+            Form::Object => (self.kind.kind.as_str(), self.kind.api_version()),
+            Form::Partial | Form::PartialList => (
+                "PartialObjectMetadata",
+                format!("meta.k8s.io/{}", self.wanted.meta_version),
+            ),
+            Form::Table => ("Table", format!("meta.k8s.io/{}", self.wanted.meta_version)),
+        };
+        let mut object = json!({"kind": kind, "apiVersion": version, "metadata": metadata});
+        if self.wanted.form == Form::Table {
+            object["columnDefinitions"] = Value::Null;
+            object["rows"] = json!([]);
+        }
+        self.line("BOOKMARK", &object);
+    }
+
+    fn fail(&mut self, error: &StorageError) {
+        let status = match error {
+            StorageError::Compacted { oldest } => Status::expired(format!(
+                "too old resource version: {} ({oldest})",
+                self.revision
+            )),
+            error => api::storage_failed(error),
+        };
+        self.error(&status);
+    }
+
+    fn error(&mut self, status: &Status) {
+        self.line("ERROR", &status.to_value());
+        self.ended = true;
+    }
+
+    fn line(&mut self, event: &str, object: &Value) {
+        let mut line = json!({"type": event, "object": object}).to_string();
+        line.push('\n');
+        self.ready.push_back(line.into());
+    }
+}

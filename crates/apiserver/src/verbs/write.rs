@@ -1,0 +1,421 @@
+//! What creations and updates of every form have in common: system fields, validation, managed
+//! fields, the write itself.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::api::{self, Api};
+use crate::managed::{self, Writer};
+use crate::objects;
+use crate::registry::Kind;
+use crate::status::{Cause, Status};
+use crate::storage::{Expected, StorageError, Stored};
+
+/// How often a write that others disturb is tried again.
+const ATTEMPTS: usize = 64;
+
+/// Why a write was not done.
+#[derive(Debug)]
+pub enum WriteError {
+    /// Somebody else was faster; read again and try again.
+    Disturbed,
+    /// The answer for the client.
+    Refused(Status),
+}
+
+impl From<Status> for WriteError {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+/// An update that is ready but for what the server adds.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The kind.
+    pub kind: &'a Kind,
+    /// What is stored.
+    pub stored: &'a Stored,
+    /// What is stored, decoded.
+    pub old: &'a Value,
+    /// What it should become.
+    pub new: Value,
+    /// The subresource that is written, if any.
+    pub subresource: Option<&'a str>,
+    /// Who writes; none if managed fields are up to date.
+    pub writer: Option<Writer<'a>>,
+    /// Do everything but the write.
+    pub dry_run: bool,
+}
+
+/// Finishes and writes an update; returns the object as it is now.
+///
+/// # Errors
+/// A Status, or the wish to be called again with newer data.
+pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> {
+    let Update {
+        kind,
+        stored,
+        old,
+        mut new,
+        subresource,
+        writer,
+        dry_run,
+    } = update;
+    check_identity(kind, stored, old, &new)?;
+    keep_system_fields(&mut new, old);
+    objects::before_update(kind, &mut new, old, subresource);
+    count_generation(kind, &mut new, old);
+    let causes = problems(kind, &new, Some(old));
+    if !causes.is_empty() {
+        return Err(Status::invalid(kind.kind_name(), name_of(old), causes).into());
+    }
+    if let Some(writer) = writer {
+        managed::track_update(kind, Some(old), &mut new, &writer);
+    }
+    if without_times(&new) == without_times(old) {
+        return Ok(old.clone());
+    }
+    let gone = is_ready_to_go(kind, &new);
+    if dry_run {
+        return Ok(new);
+    }
+    let value = (!gone).then(|| api::encode(kind, &new));
+    let expected = Expected::Revision(stored.revision);
+    match api.storage.write(&stored.key, expected, value).await {
+        Ok(revision) => {
+            new["metadata"]["resourceVersion"] = revision.to_string().into();
+            Ok(new)
+        }
+        Err(StorageError::Changed) => Err(WriteError::Disturbed),
+        Err(error) => Err(api::storage_failed(&error).into()),
+    }
+}
+
+/// Reads an object, changes it, writes it, until nobody disturbs. The change may return the same
+/// object to leave everything as it is. Returns none if there is no such object.
+///
+/// # Errors
+/// What the change or the write says.
+pub async fn modify<'a, F>(
+    api: &Api,
+    kind: &Kind,
+    key: &str,
+    subresource: Option<&str>,
+    writer: Option<Writer<'a>>,
+    mut change: F,
+) -> Result<Option<Value>, Status>
+where
+    F: FnMut(&Value) -> Result<Value, Status>,
+{
+    let mut attempts = Attempts::default();
+    loop {
+        let Some(stored) = api
+            .storage
+            .get(key)
+            .await
+            .map_err(|error| api::storage_failed(&error))?
+        else {
+            return Ok(None);
+        };
+        let old = api::decode(kind, &stored)?;
+        let new = change(&old)?;
+        let (stored, old) = (&stored, &old);
+        let writer = writer.clone();
+        let wanted = Update {
+            kind,
+            stored,
+            old,
+            new,
+            subresource,
+            writer,
+            dry_run: false,
+        };
+        let done = attempts.settle(kind, key, update(api, wanted).await)?;
+        if done.is_some() {
+            return Ok(done);
+        }
+    }
+}
+
+/// Counts the attempts of a write that others disturb.
+#[derive(Debug, Default)]
+pub struct Attempts(usize);
+
+impl Attempts {
+    /// What an attempt gave; none if it was disturbed and should be made again.
+    ///
+    /// # Errors
+    /// What the attempt says; 500 if it never gets through.
+    pub fn settle<T>(
+        &mut self,
+        kind: &Kind,
+        name: &str,
+        attempt: Result<T, WriteError>,
+    ) -> Result<Option<T>, Status> {
+        self.0 += 1;
+        match attempt {
+            Ok(done) => Ok(Some(done)),
+            Err(WriteError::Refused(status)) => Err(status),
+            Err(WriteError::Disturbed) if self.0 < ATTEMPTS => Ok(None),
+            Err(WriteError::Disturbed) => Err(busy(kind, name)),
+        }
+    }
+}
+
+fn busy(kind: &Kind, name: &str) -> Status {
+    Status::internal(format!(
+        "{} {name:?} is written too often by others; try again",
+        kind.resource_name()
+    ))
+}
+
+/// Fills in what a new object gets from the server, and writes it.
+///
+/// # Errors
+/// 409 if the name is taken, 422 if the object is not valid.
+pub async fn create(
+    api: &Arc<Api>,
+    kind: &Kind,
+    namespace: Option<&str>,
+    mut object: Value,
+    writer: Option<Writer<'_>>,
+    dry_run: bool,
+) -> Result<Value, Status> {
+    let given = object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
+    if !given.is_empty() {
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    prepare_metadata(kind, namespace, &mut object);
+    objects::before_create(kind, &mut object);
+    let causes = problems(kind, &object, None);
+    if !causes.is_empty() {
+        return Err(Status::invalid(kind.kind_name(), name_of(&object), causes));
+    }
+    if let Some(writer) = writer {
+        managed::track_update(kind, None, &mut object, &writer);
+    }
+    let name = name_of(&object).to_owned();
+    let key = kind.key(namespace, &name);
+    if dry_run {
+        let taken = api
+            .storage
+            .get(&key)
+            .await
+            .map_err(|error| api::storage_failed(&error))?;
+        return match taken {
+            Some(stored) => Err(taken_by(kind, &name, &stored)),
+            None => Ok(object),
+        };
+    }
+    match api
+        .storage
+        .write(&key, Expected::Absent, Some(api::encode(kind, &object)))
+        .await
+    {
+        Ok(revision) => {
+            object["metadata"]["resourceVersion"] = revision.to_string().into();
+            Ok(object)
+        }
+        Err(StorageError::Changed) => {
+            let found = api
+                .storage
+                .get(&key)
+                .await
+                .map_err(|error| api::storage_failed(&error))?;
+            Err(found.map_or_else(
+                || Status::already_exists(kind.resource_name(), &name, false),
+                |stored| taken_by(kind, &name, &stored),
+            ))
+        }
+        Err(error) => Err(api::storage_failed(&error)),
+    }
+}
+
+fn taken_by(kind: &Kind, name: &str, stored: &Stored) -> Status {
+    let deleting = api::decode(kind, stored)
+        .is_ok_and(|object| !object["metadata"]["deletionTimestamp"].is_null());
+    Status::already_exists(kind.resource_name(), name, deleting)
+}
+
+fn prepare_metadata(kind: &Kind, namespace: Option<&str>, object: &mut Value) {
+    let metadata = &mut object["metadata"];
+    if let Some(map) = metadata.as_object_mut() {
+        for field in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "generation",
+            "resourceVersion",
+            "namespace",
+        ] {
+            map.shift_remove(field);
+        }
+    }
+    let name = metadata["name"].as_str().unwrap_or_default();
+    let prefix = metadata["generateName"].as_str().unwrap_or_default();
+    if name.is_empty() && !prefix.is_empty() {
+        metadata["name"] = generated_name(prefix).into();
+    }
+    if let Some(map) = metadata.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+    }
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = namespace.into();
+    }
+    metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
+    metadata["creationTimestamp"] = api::now().into();
+    if kind.behaviour.generation {
+        metadata["generation"] = 1.into();
+    }
+}
+
+/// A name of at most 63 characters: the prefix, cut, and five random characters.
+fn generated_name(prefix: &str) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut name: String = prefix.chars().take(58).collect();
+    name.extend((0..5).map(|_| {
+        let index = rand::random_range(0..ALPHABET.len());
+        char::from(ALPHABET[index])
+    }));
+    name
+}
+
+/// The uid and the resourceVersion that a client names must be those of the object.
+fn check_identity(kind: &Kind, stored: &Stored, old: &Value, new: &Value) -> Result<(), Status> {
+    let (given, is) = (&new["metadata"]["uid"], &old["metadata"]["uid"]);
+    if given.as_str().is_some_and(|uid| !uid.is_empty()) && given != is {
+        let why =
+            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
+        return Err(Status::conflict(kind.resource_name(), name_of(old), why));
+    }
+    let version = new["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
+    if !version.is_empty() && version != stored.revision.to_string() {
+        return Err(Status::stale(kind.resource_name(), name_of(old)));
+    }
+    Ok(())
+}
+
+fn keep_system_fields(new: &mut Value, old: &Value) {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "resourceVersion",
+    ] {
+        let was = old["metadata"].get(field).cloned();
+        match (was, new["metadata"].as_object_mut()) {
+            (Some(was), Some(metadata)) => {
+                metadata.insert(field.to_owned(), was);
+            }
+            (None, Some(metadata)) => {
+                metadata.shift_remove(field);
+            }
+            (_, None) => {}
+        }
+    }
+    if let Some(metadata) = new["metadata"].as_object_mut() {
+        metadata.shift_remove("selfLink");
+        metadata.retain(|_, value| !value.is_null());
+        if !metadata.contains_key("managedFields")
+            && let Some(managed) = old["metadata"].get("managedFields")
+        {
+            metadata.insert("managedFields".to_owned(), managed.clone());
+        }
+    }
+}
+
+/// The generation counts changes of the desired state: of everything but metadata and status
+/// where the status is written separately, else of everything but metadata.
+fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
+    if !kind.behaviour.generation {
+        return;
+    }
+    let ignored = |key: &str| key == "metadata" || key == "status" && kind.has_status();
+    let desired = |object: &Value| -> Vec<(String, Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        let mut fields: Vec<_> = fields
+            .filter(|(key, _)| !ignored(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
+        fields
+    };
+    if desired(new) != desired(old) {
+        let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
+        new["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
+fn problems(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = objects::validate_metadata(kind, &new["metadata"]);
+    if let Some(old) = old {
+        causes.extend(objects::validate_metadata_update(
+            &old["metadata"],
+            &new["metadata"],
+        ));
+        causes.extend(objects::validate_update(kind, new, old));
+    }
+    causes.extend(objects::validate(kind, new));
+    if let Some(schema) = kind.custom().and_then(|custom| custom.schema.as_ref()) {
+        let found = schema.validate(new, old);
+        causes.extend(
+            found
+                .into_iter()
+                .map(|c| Cause::new(c.field, c.reason.as_str(), c.message)),
+        );
+    }
+    causes
+}
+
+/// An object that is being deleted goes when nothing holds it any more.
+pub fn is_ready_to_go(kind: &Kind, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let held = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
+    !metadata["deletionTimestamp"].is_null()
+        && metadata["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or_default()
+            == 0
+        && !held(&metadata["finalizers"])
+        && !(kind.is("", "Namespace") && held(&object["spec"]["finalizers"]))
+}
+
+/// The object without what changes when nothing changes.
+fn without_times(object: &Value) -> Value {
+    let mut object = object.clone();
+    let managed = object["metadata"]
+        .get_mut("managedFields")
+        .and_then(Value::as_array_mut);
+    for entry in managed.into_iter().flatten() {
+        entry["time"] = json!(null);
+    }
+    object
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_names_fit_into_a_label() {
+        let name = generated_name(&"x".repeat(80));
+        assert_eq!(name.len(), 63);
+        assert_ne!(generated_name("a-"), generated_name("a-"));
+    }
+}
