@@ -1,9 +1,12 @@
-//! Managed fields: who wrote what.
+//! Managed fields: who wrote what. Says for each kind and endpoint what [`crate::apply`] needs to
+//! know.
 
 use serde_json::Value;
 
+use crate::api;
+use crate::apply::{self, ApplyError, ApplyRequest, TypeInfo, UpdateRequest};
 use crate::registry::Kind;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// Who writes.
 #[derive(Clone, Debug)]
@@ -15,26 +18,84 @@ pub struct Writer<'a> {
 }
 
 /// Notes what a creation or update changed.
-pub fn track_update(
-    _kind: &Kind,
-    _before: Option<&Value>,
-    _after: &mut Value,
-    _writer: &Writer<'_>,
-) {
+pub fn track_update(kind: &Kind, before: Option<&Value>, after: &mut Value, writer: &Writer<'_>) {
+    let Some(types) = types(kind) else { return };
+    let request = UpdateRequest {
+        manager: writer.manager.to_owned(),
+        subresource: writer.subresource.map(str::to_owned),
+        api_version: kind.api_version(),
+        now: api::now(),
+        reset_fields: reset_fields(kind, writer.subresource, after),
+    };
+    apply::track_update(before, after, &request, &types);
 }
 
 /// Merges an applied configuration into the live object.
 ///
 /// # Errors
-/// 409 if others own what would change.
+/// 409 if others own what would change, 400 if the configuration does not fit the kind.
 pub fn apply(
-    _kind: &Kind,
+    kind: &Kind,
     live: Option<&Value>,
     applied: &Value,
-    _writer: &Writer<'_>,
-    _force: bool,
+    writer: &Writer<'_>,
+    force: bool,
 ) -> Result<Value, Status> {
-    let mut merged = live.cloned().unwrap_or_else(|| serde_json::json!({}));
-    crate::patch::merge(&mut merged, applied);
-    Ok(merged)
+    let types = types(kind)
+        .ok_or_else(|| Status::bad_request(format!("{} cannot be applied", kind.kind)))?;
+    let request = ApplyRequest {
+        manager: writer.manager.to_owned(),
+        force,
+        subresource: writer.subresource.map(str::to_owned),
+        api_version: kind.api_version(),
+        now: api::now(),
+        reset_fields: reset_fields(kind, writer.subresource, applied),
+    };
+    apply::apply(live, applied, &request, &types).map_err(|error| match &error {
+        ApplyError::Conflicts(conflicts) => {
+            let cause = |conflict: &apply::Conflict| {
+                Cause::new(
+                    &conflict.field,
+                    "FieldManagerConflict",
+                    conflict.to_string(),
+                )
+            };
+            Status::apply_conflict(error.to_string(), conflicts.iter().map(cause).collect())
+        }
+        ApplyError::BadRequest(_) | ApplyError::Invalid(_) => {
+            Status::bad_request(error.to_string())
+        }
+    })
+}
+
+fn types(kind: &Kind) -> Option<TypeInfo> {
+    match kind.custom() {
+        Some(custom) => custom.schema.as_ref().map(TypeInfo::for_custom_resource),
+        None => Some(TypeInfo::for_kind(&kind.group, &kind.kind)),
+    }
+}
+
+/// The fields that an endpoint does not write, so that writing them owns nothing.
+fn reset_fields(kind: &Kind, subresource: Option<&str>, object: &Value) -> Vec<String> {
+    match subresource {
+        Some("status") => {
+            let metadata = if kind.custom().is_some() {
+                ""
+            } else {
+                "metadata"
+            };
+            let written = ["apiVersion", "kind", "status", metadata];
+            let fields = object
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(field, _)| field);
+            fields
+                .filter(|field| !written.contains(&field.as_str()))
+                .cloned()
+                .collect()
+        }
+        None if kind.has_status() => vec!["status".to_owned()],
+        _ => Vec::new(),
+    }
 }

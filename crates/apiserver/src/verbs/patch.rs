@@ -5,16 +5,16 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::api::{self, Scope};
-use crate::managed::{self, Writer};
+use crate::managed::Writer;
 use crate::patch::{self as patches, MergeKeys, PatchError};
 use crate::request::body::{self, Document};
 use crate::request::media::{self, Encoding, PatchKind};
-use crate::request::options::{FieldValidation, WriteOptions};
+use crate::request::options::WriteOptions;
 use crate::status::{Cause, Status};
 
 use super::decode::{self, Decoded, Refusal};
-use super::write::{self, Attempts, Update, WriteError};
-use super::{create, update};
+use super::write::{self, Attempts, Update};
+use super::{apply, create, update};
 
 /// A patch, read but not applied.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub async fn patch(
 ) -> Result<Answer, Status> {
     let patch = read(scope)?;
     if patch.kind == PatchKind::Apply {
-        return apply(scope, name, subresource, &patch).await;
+        return apply::apply(scope, name, subresource, &patch).await;
     }
     let kind = &scope.kind;
     let agent = scope.request.default_manager();
@@ -185,182 +185,4 @@ fn decode_patched(scope: &Scope<'_>, patch: &Patch, result: Value) -> Result<Dec
         Err(Refusal::Type(why)) => Err(Status::invalid_patch(&shown, why)),
         Err(Refusal::Strict(why)) => Err(Status::invalid_patch(&shown, why)),
     }
-}
-
-/// Server-side apply.
-async fn apply(
-    scope: &Scope<'_>,
-    name: &str,
-    subresource: Option<&str>,
-    patch: &Patch,
-) -> Result<Answer, Status> {
-    let kind = &scope.kind;
-    let (applied, warnings) = applied(scope, name, subresource, patch)?;
-    let writer = Writer {
-        manager: patch.options.field_manager.as_deref().unwrap_or_default(),
-        subresource,
-    };
-    let force = patch.options.force == Some(true);
-    let key = scope.key(name);
-    let mut attempts = Attempts::default();
-    loop {
-        let attempt = async {
-            let stored = scope
-                .api
-                .storage
-                .get(&key)
-                .await
-                .map_err(|error| api::storage_failed(&error))?;
-            let answer = |code, value| Answer::Object {
-                code,
-                kind: kind.clone(),
-                value,
-                warnings: warnings.clone(),
-            };
-            let Some(stored) = stored else {
-                if subresource.is_some() || !names_nothing(&applied["metadata"]["uid"]) {
-                    return Err(Status::not_found(kind.resource_name(), name).into());
-                }
-                create::admit(scope, name).await?;
-                let merged = managed::apply(kind, None, &applied, &writer, force)?;
-                let object = complete(scope, merged)?;
-                let (namespace, dry_run) = (scope.namespace(), patch.options.dry_run);
-                let created =
-                    write::create(scope.api, kind, namespace, object, None, dry_run).await;
-                return match created {
-                    Ok(value) => Ok(answer(StatusCode::CREATED, value)),
-                    Err(status) if status.reason == "AlreadyExists" && !dry_run => {
-                        Err(WriteError::Disturbed)
-                    }
-                    Err(status) => Err(status.into()),
-                };
-            };
-            let old = api::decode(kind, &stored)?;
-            let merged = managed::apply(kind, Some(&old), &applied, &writer, force)?;
-            let object = complete(scope, merged)?;
-            let wanted = Update {
-                kind,
-                stored: &stored,
-                old: &old,
-                new: object,
-                subresource,
-                writer: None,
-                dry_run: patch.options.dry_run,
-            };
-            Ok(answer(
-                StatusCode::OK,
-                write::update(scope.api, wanted).await?,
-            ))
-        };
-        if let Some(done) = attempts.settle(kind, name, attempt.await)? {
-            return Ok(done);
-        }
-    }
-}
-
-fn names_nothing(value: &Value) -> bool {
-    value.as_str().unwrap_or_default().is_empty()
-}
-
-/// The applied configuration, without what this endpoint does not write.
-fn applied(
-    scope: &Scope<'_>,
-    name: &str,
-    subresource: Option<&str>,
-    patch: &Patch,
-) -> Result<(Value, Vec<String>), Status> {
-    let kind = &scope.kind;
-    let mut value = patch.document.value.clone();
-    let (version, given) = (value["apiVersion"].as_str(), value["kind"].as_str());
-    if version != Some(&kind.api_version()) || given != Some(&kind.kind) {
-        let (group, version) = version
-            .unwrap_or_default()
-            .split_once('/')
-            .unwrap_or(("", version.unwrap_or("/")));
-        return Err(Status::bad_request(format!(
-            "invalid object type: {group}/{version}, Kind={}",
-            given.unwrap_or_default()
-        )));
-    }
-    if !value["metadata"].is_object() {
-        value["metadata"] = serde_json::json!({});
-    }
-    let managed = &value["metadata"]["managedFields"];
-    if managed
-        .as_array()
-        .is_some_and(|entries| !entries.is_empty())
-    {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
-    if names_nothing(&value["metadata"]["name"]) {
-        value["metadata"]["name"] = name.into();
-    }
-    update::check_name(name, value["metadata"]["name"].as_str().unwrap_or_default())?;
-    create::check_namespace(kind, scope.namespace(), &value)?;
-    let warnings = clean_applied(scope, &mut value, patch)?;
-    if let Some(map) = value.as_object_mut() {
-        match subresource {
-            Some("status") => {
-                let kept = ["apiVersion", "kind", "metadata", "status"];
-                map.retain(|key, _| kept.contains(&key.as_str()));
-            }
-            _ if kind.has_status() && !kind.behaviour.keeps_status_on_create => {
-                map.shift_remove("status");
-            }
-            _ => {}
-        }
-    }
-    Ok((value, warnings))
-}
-
-/// Unknown fields cannot be applied to built-in kinds; those of custom resources are pruned.
-fn clean_applied(
-    scope: &Scope<'_>,
-    value: &mut Value,
-    patch: &Patch,
-) -> Result<Vec<String>, Status> {
-    let kind = &scope.kind;
-    let mut checked = value.clone();
-    match (&kind.source, kind.custom()) {
-        (crate::registry::Source::BuiltIn(built_in), _) => {
-            let decoded = built_in.decode(&mut checked).map_err(Status::bad_request)?;
-            match decoded.unknown.first() {
-                None => Ok(Vec::new()),
-                Some(field) => Err(Status::bad_request(format!(
-                    "failed to create typed patch object ({}/{}; {}, Kind={}): .{field}: field not \
-                     declared in schema",
-                    scope.namespace().unwrap_or_default(),
-                    value["metadata"]["name"].as_str().unwrap_or_default(),
-                    kind.api_version(),
-                    kind.kind
-                ))),
-            }
-        }
-        (_, custom) => {
-            let schema = custom.and_then(|custom| custom.schema.as_ref());
-            let unknown = schema.map(|schema| schema.prune(value)).unwrap_or_default();
-            let problems: Vec<String> = unknown
-                .iter()
-                .map(|path| format!("unknown field {path:?}"))
-                .collect();
-            match patch.options.field_validation {
-                FieldValidation::Ignore => Ok(Vec::new()),
-                FieldValidation::Strict if !problems.is_empty() => Err(Status::bad_request(
-                    format!("strict decoding error: {}", problems.join(", ")),
-                )),
-                _ => Ok(problems),
-            }
-        }
-    }
-}
-
-/// Defaults after an apply.
-fn complete(scope: &Scope<'_>, merged: Value) -> Result<Value, Status> {
-    let document = Document {
-        value: merged,
-        duplicates: Vec::new(),
-    };
-    decode::object(&scope.kind, document, FieldValidation::Ignore)
-        .map(|decoded| decoded.object)
-        .map_err(|(Refusal::Type(why) | Refusal::Strict(why))| Status::bad_request(why))
 }

@@ -65,14 +65,14 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
     } = update;
     check_identity(kind, stored, old, &new)?;
     keep_system_fields(&mut new, old);
+    if let Some(writer) = writer {
+        managed::track_update(kind, Some(old), &mut new, &writer);
+    }
     objects::before_update(kind, &mut new, old, subresource);
     count_generation(kind, &mut new, old);
     let causes = problems(kind, &new, Some(old));
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(old), causes).into());
-    }
-    if let Some(writer) = writer {
-        managed::track_update(kind, Some(old), &mut new, &writer);
     }
     if without_times(&new) == without_times(old) {
         return Ok(old.clone());
@@ -191,14 +191,14 @@ pub async fn create(
             "resourceVersion should not be set on objects to be created",
         ));
     }
+    if let Some(writer) = writer {
+        managed::track_update(kind, None, &mut object, &writer);
+    }
     prepare_metadata(kind, namespace, &mut object);
     objects::before_create(kind, &mut object);
     let causes = problems(kind, &object, None);
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(&object), causes));
-    }
-    if let Some(writer) = writer {
-        managed::track_update(kind, None, &mut object, &writer);
     }
     let name = name_of(&object).to_owned();
     let key = kind.key(namespace, &name);
