@@ -82,6 +82,8 @@ pub fn before_update(kind: &Kind, object: &mut Value, old: &Value, subresource: 
                 put(&mut object["metadata"], field, was);
             }
         }
+        // A binding also says in the status that it was done.
+        Some("binding") => {}
         _ if kind.has_status() => put(object, "status", old.get("status").cloned()),
         _ => {}
     }
@@ -108,10 +110,17 @@ pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
 }
 
-/// What is wrong with a change.
-pub fn validate_update(kind: &Kind, object: &Value, old: &Value) -> Vec<Cause> {
+/// What is wrong with a change of the object (none) or of a subresource.
+pub fn validate_update(
+    kind: &Kind,
+    object: &Value,
+    old: &Value,
+    subresource: Option<&str>,
+) -> Vec<Cause> {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "ConfigMap" | "Secret") => core::validate_immutable_data(object, old),
+        // A binding sets what a Pod cannot change by itself.
+        ("", "Pod") if subresource == Some("binding") => Vec::new(),
         ("", "Pod") => pods::validate_update(object, old),
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet") => {
             workloads::validate_selector_kept(object, old)

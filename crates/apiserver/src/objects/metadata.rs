@@ -20,17 +20,7 @@ const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 /// What is wrong with the metadata of an object.
 pub fn validate_metadata(kind: &Kind, metadata: &Value) -> Vec<Cause> {
     let mut causes = name(kind, metadata);
-    let labels = metadata["labels"].as_object().into_iter().flatten();
-    for (key, value) in labels {
-        causes.extend(problems("metadata.labels", key, names::qualified(key)));
-        let value = value.as_str().unwrap_or_default();
-        causes.extend(problems(
-            "metadata.labels",
-            value,
-            names::label_value(value),
-        ));
-    }
-    causes.extend(annotations(metadata));
+    causes.extend(validate_maps_and_owners(metadata));
     for (index, finalizer) in list(&metadata["finalizers"]).enumerate() {
         let finalizer = finalizer.as_str().unwrap_or_default();
         let field = format!("metadata.finalizers[{index}]");
@@ -40,29 +30,57 @@ pub fn validate_metadata(kind: &Kind, metadata: &Value) -> Vec<Cause> {
             causes.push(Cause::invalid(field, &finalizer.into(), why));
         }
     }
+    causes
+}
+
+/// What an update adds to the problems of the metadata. Kubernetes checks metadata more than
+/// once, for built-in kinds once more than for custom resources, and reports what it finds each
+/// time.
+pub fn validate_metadata_update(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
+    let (old, new) = (&old["metadata"], &new["metadata"]);
+    let repeated = if kind.custom().is_some() { 2 } else { 3 };
+    let again = validate_maps_and_owners(new);
+    let mut causes: Vec<Cause> = Vec::new();
+    for _ in 0..repeated {
+        causes.extend(again.iter().cloned());
+    }
+    let added = validate_added_finalizers(old, new);
+    causes.extend(added.iter().cloned().chain(added.clone()));
+    causes
+}
+
+fn validate_maps_and_owners(metadata: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
+        causes.extend(problems("metadata.labels", key, names::qualified(key)));
+        let value = value.as_str().unwrap_or_default();
+        causes.extend(problems(
+            "metadata.labels",
+            value,
+            names::label_value(value),
+        ));
+    }
+    causes.extend(annotations(metadata));
     causes.extend(owners(metadata));
     causes
 }
 
-/// What is wrong with a change of metadata, beside what is wrong with it anyway.
-pub fn validate_metadata_update(old: &Value, new: &Value) -> Vec<Cause> {
+/// Nothing new may hold an object that is being deleted.
+fn validate_added_finalizers(old: &Value, new: &Value) -> Option<Cause> {
     if old["deletionTimestamp"].is_null() {
-        return Vec::new();
+        return None;
     }
     let had: Vec<&Value> = list(&old["finalizers"]).collect();
     let added: Vec<String> = list(&new["finalizers"])
         .filter(|finalizer| !had.contains(finalizer))
         .map(Value::to_string)
         .collect();
-    if added.is_empty() {
-        return Vec::new();
-    }
     let why = format!(
         "no new finalizers can be added if the object is being deleted, found new finalizers \
          []string{{{}}}",
         added.join(", ")
     );
-    vec![Cause::forbidden("metadata.finalizers", why)]
+    (!added.is_empty()).then(|| Cause::forbidden("metadata.finalizers", why))
 }
 
 fn name(kind: &Kind, metadata: &Value) -> Vec<Cause> {

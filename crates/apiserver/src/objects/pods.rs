@@ -110,6 +110,14 @@ fn requests_from_limits(container: &mut Value) {
 /// A new Pod is pending.
 pub fn before_create(pod: &mut Value) {
     pod["status"] = json!({"phase": "Pending", "qosClass": quality_of_service(&pod["spec"])});
+    if items(&pod["spec"]["schedulingGates"]).next().is_some() {
+        pod["status"]["conditions"] = json!([{
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }]);
+    }
 }
 
 /// `podIP` and `podIPs` say the same.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::request::options::WriteOptions;
-use crate::status::Status;
+use crate::status::{ResourceName, Status};
 
 use super::delete::{DeleteOptions, delete_object};
 use super::{decode, get, patch, reviews, scale, update, write};
@@ -47,7 +47,11 @@ async fn bind(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
         return Ok(success());
     }
     let bound = write::modify(scope.api, &kind, &key, Some("binding"), None, |pod| {
-        let conflict = |why: String| Status::conflict(kind.resource_name(), name, why);
+        let binding = ResourceName {
+            group: "",
+            resource: "pods/binding",
+        };
+        let conflict = |why: String| Status::conflict(binding, name, why);
         if !pod["metadata"]["deletionTimestamp"].is_null() {
             let why = format!("pod {name} is being deleted, cannot be assigned to a host");
             return Err(conflict(why));

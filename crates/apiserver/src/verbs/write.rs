@@ -70,7 +70,7 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
     }
     objects::before_update(kind, &mut new, old, subresource);
     count_generation(kind, &mut new, old);
-    let causes = problems(kind, &new, Some(old));
+    let causes = problems(kind, &new, Some((old, subresource)));
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(old), causes).into());
     }
@@ -328,11 +328,6 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
     if let Some(metadata) = new["metadata"].as_object_mut() {
         metadata.shift_remove("selfLink");
         metadata.retain(|_, value| !value.is_null());
-        if !metadata.contains_key("managedFields")
-            && let Some(managed) = old["metadata"].get("managedFields")
-        {
-            metadata.insert("managedFields".to_owned(), managed.clone());
-        }
     }
 }
 
@@ -358,23 +353,19 @@ fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
     }
 }
 
-fn problems(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+fn problems(kind: &Kind, new: &Value, update: Option<(&Value, Option<&str>)>) -> Vec<Cause> {
     let mut causes = objects::validate_metadata(kind, &new["metadata"]);
-    if let Some(old) = old {
-        causes.extend(objects::validate_metadata_update(
-            &old["metadata"],
-            &new["metadata"],
-        ));
-        causes.extend(objects::validate_update(kind, new, old));
+    if let Some((old, subresource)) = update {
+        causes.extend(objects::validate_metadata_update(kind, old, new));
+        causes.extend(objects::validate_update(kind, new, old, subresource));
     }
     causes.extend(objects::validate(kind, new));
     if let Some(schema) = kind.custom().and_then(|custom| custom.schema.as_ref()) {
-        let found = schema.validate(new, old);
-        causes.extend(
-            found
-                .into_iter()
-                .map(|c| Cause::new(c.field, c.reason.as_str(), c.message)),
-        );
+        let found = schema.validate(new, update.map(|(old, _)| old));
+        let cause = |found: crate::schema::Cause| {
+            Cause::new(found.field, found.reason.as_str(), found.message)
+        };
+        causes.extend(found.into_iter().map(cause));
     }
     causes
 }
