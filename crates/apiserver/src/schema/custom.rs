@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::cause::{Cause, CauseReason};
 use super::merge_type::{MergeType, UndeclaredFields};
 use super::node::{Additional, Node};
-use super::{defaulting, list_types, pruning, rule_checks, rules, structural, validation};
+use super::{
+    defaulting, embedded, list_types, pruning, rule_checks, rules, structural, validation,
+};
 
 /// A structural schema with its CEL rules, compiled once.
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Schema {
     /// them; a cause without a field says so, as Kubernetes does.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = validation::validate(&self.root, object, old, "");
+        causes.extend(embedded::problems(&self.root, object));
         let duplicates = list_types::duplicates(&self.root, object);
         let had_duplicates =
             || old.is_some_and(|old| !list_types::duplicates(&self.root, old).is_empty());

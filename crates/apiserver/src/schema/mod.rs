@@ -8,6 +8,7 @@ mod cel_value;
 mod conformance;
 mod custom;
 mod defaulting;
+mod embedded;
 mod formats;
 mod list_rules;
 mod list_types;

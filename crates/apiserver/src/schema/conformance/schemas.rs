@@ -109,3 +109,20 @@ fn rules_that_do_not_compile_are_refused() {
         "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}});
     assert_eq!(refusals(in_atomic_list).len(), 1);
 }
+
+#[test]
+fn generated_definitions_are_accepted() {
+    for (_, definition) in nico_api::crds::all() {
+        for version in definition.spec.versions {
+            let schema = version.schema.and_then(|schema| schema.open_api_v3_schema);
+            let schema = serde_json::to_value(schema).unwrap();
+            let parsed = Schema::parse(&schema);
+            assert!(
+                parsed.is_ok(),
+                "{}: {:?}",
+                definition.spec.names.kind,
+                parsed.err()
+            );
+        }
+    }
+}

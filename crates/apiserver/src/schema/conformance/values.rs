@@ -254,3 +254,29 @@ fn alternatives_are_checked() {
         "{bad:?}"
     );
 }
+
+#[test]
+fn embedded_resources_say_what_they_are() {
+    let schema = schema_of(json!({"list": {"type": "array", "items": {
+        "type": "object", "x-kubernetes-embedded-resource": true,
+        "x-kubernetes-preserve-unknown-fields": true,
+    }}}));
+    let good = json!({"list": [{"apiVersion": "apps/v1", "kind": "Deployment", "spec": {}}]});
+    assert_eq!(complaints(&schema, good), NOTHING);
+    assert_eq!(
+        complaints(
+            &schema,
+            json!({"list": [{"apiVersion": "a/b/c", "metadata": {}}]})
+        ),
+        [
+            "spec.list[0].apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string \
+             (FieldValueInvalid)",
+            "spec.list[0].kind: Required value: must not be empty (FieldValueRequired)",
+        ]
+    );
+    let odd = complaints(
+        &schema,
+        json!({"list": [{"apiVersion": "", "kind": "1st kind"}]}),
+    );
+    assert_eq!(odd.len(), 2, "{odd:?}");
+}
