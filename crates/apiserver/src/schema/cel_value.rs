@@ -6,9 +6,10 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube_cel::cel::objects::{Key, Map};
-use kube_cel::cel::{Context, Program, Value as CelValue};
+use kube_cel::cel::{Context, Value as CelValue};
 use serde_json::{Number, Value};
 
+use super::expression::Expression;
 use super::node::{Node, ValueType};
 
 /// Words of CEL that cannot be field names.
@@ -36,11 +37,11 @@ const RESERVED_WORDS: [&str; 21] = [
     "while",
 ];
 
-static TIMESTAMP: LazyLock<Program> = LazyLock::new(|| conversion("timestamp(text)"));
-static DURATION: LazyLock<Program> = LazyLock::new(|| conversion("duration(text)"));
+static TIMESTAMP: LazyLock<Expression> = LazyLock::new(|| conversion("timestamp(text)"));
+static DURATION: LazyLock<Expression> = LazyLock::new(|| conversion("duration(text)"));
 
-fn conversion(expression: &str) -> Program {
-    Program::compile(expression).expect("a call with one argument is valid CEL")
+fn conversion(expression: &str) -> Expression {
+    Expression::parse(expression).expect("a call with one argument is valid CEL")
 }
 
 /// A value as an expression sees it. Numbers of type `number` are doubles even if they
@@ -105,10 +106,10 @@ fn string_to_cel(node: &Node, text: &str, functions: &Context<'_>) -> CelValue {
 }
 
 /// Lets CEL itself read a text as a timestamp or duration.
-fn convert(program: &Program, text: &str, functions: &Context<'_>) -> Option<CelValue> {
+fn convert(expression: &Expression, text: &str, functions: &Context<'_>) -> Option<CelValue> {
     let mut context = functions.new_inner_scope();
     context.add_variable_from_value("text", text.to_owned());
-    program.execute(&context).ok()
+    expression.evaluate(&context).ok()
 }
 
 /// A field name as expressions have to write it.

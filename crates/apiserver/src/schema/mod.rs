@@ -9,6 +9,7 @@ mod conformance;
 mod custom;
 mod defaulting;
 mod embedded;
+mod expression;
 mod formats;
 mod list_rules;
 mod list_types;

@@ -165,7 +165,11 @@ fn type_of<'a>(expression: &IdedExpr, scope: &Scope<'a, '_>) -> Result<Type<'a>,
             }
             Ok(Type::Unknown)
         }
-        Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Ok(Type::Unknown),
+        Expr::Struct(value) => Err(format!(
+            "undeclared reference to '{}' (in container '')",
+            value.type_name
+        )),
+        Expr::Map(_) | Expr::Unspecified => Ok(Type::Unknown),
     }
 }
 
@@ -329,9 +333,9 @@ fn check_comprehension(
 
 #[cfg(test)]
 mod tests {
-    use kube_cel::cel::Program;
     use serde_json::json;
 
+    use super::super::expression::Expression;
     use super::*;
 
     fn verdict(rule: &str) -> Result<(), String> {
@@ -348,8 +352,8 @@ mod tests {
                 "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
             },
         }));
-        let program = Program::compile(rule).unwrap();
-        check(program.expression(), &node, true, false, "bool")
+        let expression = Expression::parse(rule).unwrap();
+        check(expression.tree(), &node, true, false, "bool")
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::OptionalValue;
-use kube_cel::cel::{Context, ExecutionError, Program, Value as CelValue};
+use kube_cel::cel::{Context, ExecutionError, Value as CelValue};
 use serde_json::Value;
 
 use super::cause::Cause;
 use super::cel_value::to_cel;
+use super::expression::Expression;
 use super::node::Node;
 use super::path;
 use super::rule_types;
@@ -30,8 +31,8 @@ const MAX_MESSAGE_LENGTH: usize = 10_240;
 #[derive(Debug)]
 pub(super) struct Rule {
     source: kube_cel::Rule,
-    program: Program,
-    message_program: Option<Program>,
+    expression: Expression,
+    message_expression: Option<Expression>,
     /// Whether the rule compares with the value before.
     uses_old_self: bool,
 }
@@ -53,19 +54,18 @@ impl Rule {
     pub(super) fn read(rule: &Value) -> Result<Self, RuleError> {
         let source: kube_cel::Rule = serde_json::from_value(rule.clone())
             .map_err(|error| RuleError::Rule(error.to_string()))?;
-        let program =
-            Program::compile(&source.rule).map_err(|error| RuleError::Rule(error.to_string()))?;
-        let message_program = source
+        let expression = Expression::parse(&source.rule).map_err(RuleError::Rule)?;
+        let message_expression = source
             .message_expression
             .as_deref()
-            .map(Program::compile)
+            .map(Expression::parse)
             .transpose()
-            .map_err(|error| RuleError::MessageExpression(error.to_string()))?;
-        let uses_old_self = program.references().has_variable("oldSelf");
+            .map_err(RuleError::MessageExpression)?;
+        let uses_old_self = expression.uses("oldSelf");
         Ok(Self {
             source,
-            program,
-            message_program,
+            expression,
+            message_expression,
             uses_old_self,
         })
     }
@@ -79,14 +79,13 @@ impl Rule {
     /// its values have metadata of their own.
     pub(super) fn check_types(&self, node: &Node, resource: bool) -> Result<(), RuleError> {
         let optional = self.source.optional_old_self == Some(true);
-        rule_types::check(self.program.expression(), node, resource, optional, "bool")
+        rule_types::check(self.expression.tree(), node, resource, optional, "bool")
             .map_err(RuleError::Rule)?;
-        self.message_program
-            .as_ref()
-            .map_or(Ok(()), |program| {
-                rule_types::check(program.expression(), node, resource, false, "string")
-            })
-            .map_err(RuleError::MessageExpression)
+        match &self.message_expression {
+            None => Ok(()),
+            Some(message) => rule_types::check(message.tree(), node, resource, false, "string")
+                .map_err(RuleError::MessageExpression),
+        }
     }
 
     /// What the rule says for people: its message, or else the rule itself.
@@ -178,7 +177,7 @@ fn evaluate_rules(
         }
         let context = if takes_optional { &optional } else { &with_old };
         let unchanged = !rule.uses_old_self && old == Some(value);
-        match rule.program.execute(context) {
+        match rule.expression.evaluate(context) {
             Ok(CelValue::Bool(true)) => {}
             _ if unchanged => {}
             Ok(_) => causes.push(failure(rule, value, at, &with_old)),
@@ -213,7 +212,7 @@ fn failure(rule: &Rule, value: &Value, at: &str, context: &Context<'_>) -> Cause
 
 /// The message that the rule's expression gives, if it gives a usable one.
 fn computed_message(rule: &Rule, context: &Context<'_>) -> Option<String> {
-    match rule.message_program.as_ref()?.execute(context) {
+    match rule.message_expression.as_ref()?.evaluate(context) {
         Ok(CelValue::String(message)) => {
             let message = message.trim();
             let usable = !message.is_empty()

@@ -182,3 +182,59 @@ fn rules_wait_until_the_object_fits_its_schema() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].starts_with("<nil>: Invalid value: null: some validation rules"));
 }
+
+#[test]
+fn rules_of_widely_used_definitions_work() {
+    let item = json!({"type": "object", "required": ["name"], "properties": {
+        "name": {"type": "string"}, "protocol": {"type": "string"},
+        "tls": {"type": "object", "properties": {"mode": {"type": "string"}}},
+    }});
+    let spec = json!({
+        "listeners": [
+            {"name": "web", "protocol": "HTTP"},
+            {"name": "secure", "protocol": "HTTPS", "tls": {"mode": "Terminate"}},
+        ],
+        "replicas": 3, "path": "/a", "timeout": "10s", "size": "1Gi",
+        "url": "https://example.com/x", "labels": {"app": "web"},
+    });
+    for rule in [
+        "self.listeners.all(l1, self.listeners.exists_one(l2, l1.name == l2.name))",
+        "self.listeners.all(l, l.protocol in ['HTTP', 'TCP'] ? !has(l.tls) : true)",
+        "self.listeners.all(l, (l.protocol == 'HTTPS' && has(l.tls)) ? \
+         (l.tls.mode == '' || l.tls.mode == 'Terminate') : true)",
+        "self.listeners.filter(l, l.protocol == 'HTTP').size() == 1",
+        "self.listeners.map(l, l.name).exists(n, n == 'web')",
+        "[has(self.path), has(self.other)].filter(x, x == true).size() <= 1",
+        "has(self.path) != has(self.other)",
+        "self.replicas in [1, 3, 5] && self.replicas % 2 == 1",
+        "1 <= self.replicas && self.replicas <= 5",
+        "(self.listeners.size() > 0 ? self.listeners[0].name.size() : 0) + self.replicas <= 128",
+        "self.path.matches('^/[a-z]*$')",
+        r#"self.path.matches("""^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$""")"#,
+        "duration(self.timeout) >= duration('1s')",
+        "isURL(self.url) && url(self.url).getScheme() == 'https'",
+        "quantity(self.size).isLessThan(quantity('2Gi'))",
+        "self.labels.all(k, k.size() < 63 && self.labels[k] != '')",
+        "'app' in self.labels",
+        "self.?other.orValue('none') == 'none' && self.?path.orValue('none') == '/a'",
+        "!self.?labels.?none.hasValue() && self.?labels.?app.value() == 'web'",
+        "self.path.lowerAscii() == self.path && self.path.split('/').size() == 2",
+        "!format.dns1123Label().validate('web').hasValue()",
+        "cel.bind(n, self.listeners.size(), n == 2 && cel.bind(m, n + 1, m == self.replicas))",
+        "string(self.replicas) == '3'",
+        "!(self.replicas > 3 && self.other == 'x')",
+    ] {
+        let schema = parse(json!({
+            "type": "object",
+            "properties": {
+                "listeners": {"type": "array", "items": item.clone()},
+                "replicas": {"type": "integer"}, "path": {"type": "string"},
+                "other": {"type": "string"}, "timeout": {"type": "string"},
+                "size": {"type": "string"}, "url": {"type": "string"},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            "x-kubernetes-validations": [{"rule": rule}],
+        }));
+        assert_eq!(complaints(&schema, spec.clone()), NOTHING, "{rule}");
+    }
+}
