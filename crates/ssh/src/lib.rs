@@ -22,7 +22,7 @@ pub mod test_server;
 
 pub use access::{Access, AccessError, KNOWN_HOSTS_SECRET, Pinning};
 pub use agent::{Agent, AgentError};
-pub use connect::{ConnectError, Dialed, Phase, connect, dial};
+pub use connect::{ConnectError, Phase, connect};
 pub use credentials::{Credentials, KeyError};
 pub use quote::quote;
 pub use russh::keys::PublicKey;

@@ -6,11 +6,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use russh::keys::PrivateKey;
+use russh::keys::PublicKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::Ed25519Keypair;
-use russh::keys::{PrivateKey, PublicKey};
 use russh::server::{
     self, Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
 };
@@ -18,6 +18,7 @@ use russh::{Channel, ChannelMsg, Sig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// What the server does with a command.
@@ -115,7 +116,7 @@ pub fn pem(key: &PrivateKey) -> String {
 #[derive(Debug)]
 pub struct TestServer {
     address: SocketAddr,
-    sessions: Arc<AtomicUsize>,
+    logins: watch::Receiver<usize>,
     listener: AbortHandle,
 }
 
@@ -135,11 +136,11 @@ impl TestServer {
     pub async fn start_at(address: SocketAddr, behaviour: Behaviour) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let sessions = Arc::new(AtomicUsize::new(0));
-        let serving = tokio::spawn(serve(listener, behaviour, Arc::clone(&sessions)));
+        let (counter, logins) = watch::channel(0);
+        let serving = tokio::spawn(serve(listener, behaviour, counter));
         Ok(Self {
             address,
-            sessions,
+            logins,
             listener: serving.abort_handle(),
         })
     }
@@ -151,7 +152,17 @@ impl TestServer {
 
     /// How many users logged in so far.
     pub fn logins(&self) -> usize {
-        self.sessions.load(Ordering::Acquire)
+        *self.logins.borrow()
+    }
+
+    /// Waits, without end, until so many users have logged in.
+    pub async fn wait_for_logins(&self, count: usize) {
+        // The counter lives as long as the listener, which is as long as this server.
+        let _ = self
+            .logins
+            .clone()
+            .wait_for(|logins| *logins >= count)
+            .await;
     }
 }
 
@@ -161,7 +172,7 @@ impl Drop for TestServer {
     }
 }
 
-async fn serve(listener: TcpListener, behaviour: Behaviour, sessions: Arc<AtomicUsize>) {
+async fn serve(listener: TcpListener, behaviour: Behaviour, logins: watch::Sender<usize>) {
     let config = Arc::new(server::Config {
         keys: vec![behaviour.host_key.clone()],
         auth_rejection_time: std::time::Duration::ZERO,
@@ -175,7 +186,7 @@ async fn serve(listener: TcpListener, behaviour: Behaviour, sessions: Arc<Atomic
         }
         let connection = Connection {
             behaviour: behaviour.clone(),
-            sessions: Arc::clone(&sessions),
+            logins: logins.clone(),
         };
         tokio::spawn(converse(Arc::clone(&config), stream, connection));
     }
@@ -190,7 +201,7 @@ async fn converse(config: Arc<server::Config>, stream: TcpStream, connection: Co
 
 struct Connection {
     behaviour: Behaviour,
-    sessions: Arc<AtomicUsize>,
+    logins: watch::Sender<usize>,
 }
 
 impl Connection {
@@ -229,7 +240,7 @@ impl Handler for Connection {
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), russh::Error> {
-        self.sessions.fetch_add(1, Ordering::AcqRel);
+        self.logins.send_modify(|logins| *logins += 1);
         Ok(())
     }
 

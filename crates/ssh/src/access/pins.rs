@@ -14,10 +14,11 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use nico_runtime::backoff::Backoff;
 use russh::keys::PublicKey;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Pinning;
 use super::error::AccessError;
@@ -30,8 +31,13 @@ pub const KNOWN_HOSTS_SECRET: &str = "nio-known-hosts";
 /// each would read the same Secret. A key that does not match is always looked up anew.
 const RECENT: Duration = Duration::from_secs(15);
 
-/// A write that loses against another one is repeated this often.
-const MAX_CONFLICTS: usize = 10;
+/// A write that loses against another one is repeated this often, after waits that keep several
+/// writers from running in step.
+const MAX_CONFLICTS: u32 = 10;
+const CONFLICT_BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(10),
+    max: Duration::from_millis(500),
+};
 
 /// The pinned host keys. One lock for all: reads are shared, and writes do not fight each other.
 pub(super) struct Pins {
@@ -117,6 +123,7 @@ impl Pins {
                 Err(error) if lost_a_race(&error) && conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     freshness = Freshness::Now;
+                    sleep(CONFLICT_BACKOFF.delay(conflicts, rand::random())).await;
                 }
                 Err(source) => {
                     *cache = None;
