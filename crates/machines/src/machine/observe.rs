@@ -1,6 +1,7 @@
 //! One probe: one session, one or two commands, everything that is to be known of a machine.
 
 use std::error::Error as StdError;
+use std::pin::pin;
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -9,20 +10,20 @@ use nico_api::{Machine, labels};
 use nico_runtime::category::{Categorized, Category};
 use nico_ssh::{
     Access, AccessError, ConnectError, Deadlines, HostKeys, PublicKey, RunError, Session, Target,
-    dial, fingerprint,
+    connect, fingerprint,
 };
 use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::facts;
 use super::metrics::MachineMetrics;
 use super::settings::Settings;
 
-/// Waiting for a dead address costs a file descriptor and no processor time: so many may wait
-/// for each session that is open at once, and dead machines do not hold up live ones.
-const DIALS_PER_SESSION: usize = 8;
+/// A probe that takes longer than this waits for its machine, which costs next to nothing, and
+/// leaves its place to others: dead and slow machines do not hold up live ones.
+const PLACE_KEPT_FOR: Duration = Duration::from_millis(500);
 
 /// Prints the store path of the running system on NixOS, and nothing elsewhere.
 const CURRENT_SYSTEM: &[u8] = b"[ ! -L /run/current-system ] || readlink -f /run/current-system\n";
@@ -82,12 +83,11 @@ pub(super) struct Questions {
     pub(super) facter: bool,
 }
 
-/// Probes machines, no more at once than the settings allow.
+/// Probes machines, no more at once than the settings allow; those that only wait do not count.
 pub(super) struct Prober {
     access: Access,
     deadlines: Deadlines,
-    dials: Semaphore,
-    sessions: Semaphore,
+    places: Semaphore,
     metrics: MachineMetrics,
 }
 
@@ -99,8 +99,7 @@ impl Prober {
                 connect: settings.probe_connect_timeout,
                 total: settings.probe_timeout,
             },
-            dials: Semaphore::new(settings.probe_concurrency.saturating_mul(DIALS_PER_SESSION)),
-            sessions: Semaphore::new(settings.probe_concurrency),
+            places: Semaphore::new(settings.probe_concurrency),
             metrics,
         }
     }
@@ -116,7 +115,7 @@ impl Prober {
         questions: Questions,
     ) -> Result<Observed, ProbeError> {
         let started = Instant::now();
-        let contact = match self.contact(machine, questions).await {
+        let contact = match self.contact_in_turn(machine, questions).await {
             Ok(contact) => Ok(contact),
             Err(error) => Err(Failure {
                 reason: match reason(&error) {
@@ -134,6 +133,22 @@ impl Prober {
         self.metrics
             .connected(&namespace, result, started.elapsed());
         Ok(Observed { contact })
+    }
+
+    async fn contact_in_turn(
+        &self,
+        machine: &Machine,
+        questions: Questions,
+    ) -> Result<Contact, ProbeError> {
+        let place = self.places.acquire().await;
+        let mut contact = pin!(self.contact(machine, questions));
+        match timeout(PLACE_KEPT_FOR, &mut contact).await {
+            Ok(contact) => contact,
+            Err(_) => {
+                drop(place);
+                contact.await
+            }
+        }
     }
 
     async fn contact(
@@ -167,19 +182,14 @@ impl Prober {
         }
     }
 
-    /// One session: connects when there is a place for it, asks, says goodbye.
+    /// One session: connects, asks, says goodbye.
     async fn ask(
         &self,
         machine: &Machine,
         target: &Target,
         questions: Questions,
     ) -> Result<Contact, ProbeError> {
-        let dialed = {
-            let _place = self.dials.acquire().await;
-            dial(target, &self.deadlines).await?
-        };
-        let _place = self.sessions.acquire().await;
-        let session = dialed.login(target).await?;
+        let session = connect(target, &self.deadlines).await?;
         let deadline = self.deadlines.total;
         let current = session.run("sh -s", CURRENT_SYSTEM, deadline).await?;
         if !current.success() {
