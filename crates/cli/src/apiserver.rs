@@ -1,8 +1,82 @@
+//! `nico apiserver`: the embedded Kubernetes API server as a process.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 use clap::Args;
+use nico_runtime::{shutdown, telemetry};
 
 #[derive(Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Address and port to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    listen: SocketAddr,
+    /// File that the administrator's kubeconfig is written to, whole, once the server serves.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig_out: Option<PathBuf>,
+    /// File with a bearer token that is accepted besides the administrator's certificate.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Further name or address that the server's certificate is valid for. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    advertise_name: Vec<String>,
+}
 
-pub(crate) fn run(_: Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    telemetry::start(telemetry::LogFormat::Text, "info")?;
+    tokio::runtime::Runtime::new()?.block_on(serve(arguments))
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command-line program")]
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal()?;
+    let mut builder = nico_apiserver::Server::builder().listen(arguments.listen);
+    if let Some(file) = &arguments.token_file {
+        let token = fs::read_to_string(file)
+            .with_context(|| format!("cannot read the token file {}", file.display()))?;
+        builder = builder.token(token.trim());
+    }
+    for name in &arguments.advertise_name {
+        builder = builder.advertise_name(name);
+    }
+    let server = builder
+        .start()
+        .await
+        .context("cannot start the API server")?;
+    if let Some(file) = &arguments.kubeconfig_out {
+        write_whole(file, server.kubeconfig())
+            .with_context(|| format!("cannot write the kubeconfig {}", file.display()))?;
+    }
+    println!(
+        "serving a Kubernetes API for development and tests on {}",
+        server.url()
+    );
+    stop.cancelled().await;
+    server.shutdown().await;
     Ok(())
+}
+
+/// Writes a file that only its owner can read, and that nobody ever sees half written.
+fn write_whole(path: &Path, content: &str) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        fs::remove_file(&temporary).ok();
+    }
+    written
 }

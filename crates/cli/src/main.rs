@@ -5,6 +5,7 @@
 mod apiserver;
 mod crds;
 mod operator;
+mod reference;
 mod sandbox;
 
 use std::process::ExitCode;
@@ -29,6 +30,9 @@ enum Command {
     Apiserver(apiserver::Arguments),
     /// Run NICO with hosts made of Linux namespaces, on this machine alone.
     Sandbox(sandbox::Arguments),
+    /// Write the reference pages of the documentation.
+    #[command(hide = true)]
+    Reference(reference::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Command::Crds(arguments) => crds::run(arguments),
         Command::Apiserver(arguments) => apiserver::run(arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Reference(arguments) => reference::run(arguments, &root()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,6 +50,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The definition of all commands.
+fn root() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// What went wrong, and under it why, one cause a line.

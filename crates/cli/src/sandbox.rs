@@ -1,8 +1,126 @@
-use clap::Args;
+//! `nico sandbox`: NICO with hosts made of Linux namespaces.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use nico_runtime::telemetry;
+use nico_sandbox::{DemoOptions, KubeletOptions, UpOptions};
 
 #[derive(Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
 
-pub(crate) fn run(_: Arguments) -> anyhow::Result<()> {
+#[derive(Subcommand)]
+enum Command {
+    /// Take five hosts from nothing to a Ready cluster and back.
+    Demo(Demo),
+    /// Make five hosts and a management cluster, and keep them until Ctrl-C.
+    Up,
+    /// Remove what a sandbox left that was killed.
+    Clean,
+    /// Keep a host of the sandbox registered as a Node.
+    #[command(hide = true)]
+    Kubelet(Kubelet),
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Stay up with the cluster instead of deleting it, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// Ask nothing.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args)]
+struct Kubelet {
+    /// Name of the Node.
+    #[arg(long)]
+    name: String,
+    /// Address of the Node.
+    #[arg(long)]
+    address: IpAddr,
+    /// Role of the Node.
+    #[arg(long)]
+    role: Role,
+    /// What the Node reports as its version.
+    #[arg(long)]
+    kubelet_version: String,
+    /// URL of a control plane. May be repeated.
+    #[arg(long = "server", value_name = "URL", required = true)]
+    servers: Vec<String>,
+    /// File with the token that the control planes accept.
+    #[arg(long)]
+    token_file: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    ControlPlane,
+    Worker,
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        match arguments.command {
+            Command::Demo(Demo { keep, yes }) => Ok(nico_sandbox::demo(DemoOptions {
+                nico: this_program()?,
+                keep,
+                yes,
+            })
+            .await?),
+            Command::Up => Ok(nico_sandbox::up(UpOptions {
+                nico: this_program()?,
+            })
+            .await?),
+            Command::Clean => clean(),
+            Command::Kubelet(arguments) => kubelet(arguments).await,
+        }
+    })
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command-line program")]
+fn clean() -> anyhow::Result<()> {
+    let removed = nico_sandbox::clean()?;
+    if removed.is_empty() {
+        println!("nothing was left behind");
+    }
+    for sandbox in removed {
+        println!("removed sandbox {sandbox}");
+    }
     Ok(())
+}
+
+async fn kubelet(arguments: Kubelet) -> anyhow::Result<()> {
+    telemetry::start(telemetry::LogFormat::Text, "info")?;
+    let servers = arguments
+        .servers
+        .iter()
+        .map(|url| {
+            url.parse()
+                .with_context(|| format!("--server {url} is not a URL"))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    nico_sandbox::kubelet(KubeletOptions {
+        name: arguments.name,
+        address: arguments.address,
+        role: match arguments.role {
+            Role::ControlPlane => nico_sandbox::Role::ControlPlane,
+            Role::Worker => nico_sandbox::Role::Worker,
+        },
+        kubelet_version: arguments.kubelet_version,
+        servers,
+        token_file: arguments.token_file,
+    })
+    .await?;
+    Ok(())
+}
+
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where the nico binary is")
 }

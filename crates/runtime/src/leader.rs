@@ -151,13 +151,12 @@ impl Candidate {
             let left = self.timing.renew_deadline.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.try_renew()).await {
                 Ok(Ok(Renewal::Done)) => renewed = Instant::now(),
-                Ok(Ok(Renewal::Overtaken)) => {}
                 Ok(Ok(Renewal::Lost)) => {
                     warn!(lease = self.name, "another process took the lease");
                     break;
                 }
                 Ok(Err(error)) => warn!(%error, lease = self.name, "cannot renew the lease"),
-                Err(_) => {}
+                Ok(Ok(Renewal::Overtaken)) | Err(_) => {}
             }
             if renewed.elapsed() >= self.timing.renew_deadline {
                 warn!(lease = self.name, "the lease could not be renewed in time");

@@ -1,0 +1,166 @@
+//! The settings of the operator: environment variables, or arguments of the same meaning.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use nico_runtime::backoff::Backoff;
+use nico_runtime::telemetry;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Namespace of the operator's own objects: the Lease and the pinned host keys. By default
+    /// that of the kubeconfig or of the ServiceAccount.
+    #[arg(long, env = "NICO_NAMESPACE", value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// Port of `/metrics`; 0 picks a free one.
+    #[arg(
+        long,
+        env = "METRICS_PORT",
+        value_name = "PORT",
+        default_value_t = 8080
+    )]
+    pub(super) metrics_port: u16,
+    /// Port of `/healthz`, `/livez` and `/readyz`; 0 picks a free one.
+    #[arg(
+        long,
+        env = "HEALTH_CHECK_PORT",
+        value_name = "PORT",
+        default_value_t = 8081
+    )]
+    pub(super) health_check_port: u16,
+    /// How log lines look. `RUST_LOG` filters them.
+    #[arg(
+        long,
+        env = "NICO_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(super) log_format: LogFormat,
+
+    /// Repository of clusters that name none.
+    #[arg(long, env = "NICO_DEFAULT_GIT_REPO", value_name = "URL")]
+    default_git_repo: Option<String>,
+
+    /// Folder for Git mirrors and for the trees that are evaluated.
+    #[arg(
+        long,
+        env = "NIO_BASE_CONFIG_PATH",
+        value_name = "DIR",
+        default_value = "/var/lib/nico"
+    )]
+    base_config_path: PathBuf,
+    /// Time between two probes of a machine.
+    #[arg(long, env = "NIO_MACHINE_DISCOVERY_INTERVAL", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    machine_discovery_interval: Duration,
+    /// Time between two inspections of a machine's hardware.
+    #[arg(long, env = "NIO_HARDWARE_SCAN_INTERVAL", value_name = "TIME", default_value = "300s", value_parser = duration)]
+    hardware_scan_interval: Duration,
+    /// Time between two looks at a configuration or a Git reference.
+    #[arg(long, env = "NIO_CONFIG_RECONCILE_INTERVAL", value_name = "TIME", default_value = "120s", value_parser = duration)]
+    config_reconcile_interval: Duration,
+    /// How long a build, a copy or an activation may take.
+    #[arg(long, env = "NIO_NIXOS_APPLY_TIMEOUT", value_name = "TIME", default_value = "3600s", value_parser = duration)]
+    nixos_apply_timeout: Duration,
+    /// Wait after the first failure; it doubles with each further one.
+    #[arg(long, env = "NIO_RETRY_BASE_DELAY", value_name = "TIME", default_value = "5s", value_parser = duration)]
+    retry_base_delay: Duration,
+    /// Longest wait after a failure.
+    #[arg(long, env = "NIO_RETRY_MAX_DELAY", value_name = "TIME", default_value = "600s", value_parser = duration)]
+    retry_max_delay: Duration,
+    /// How many machines are probed at once.
+    #[arg(long, env = "NIO_PROBE_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    probe_concurrency: u16,
+    /// Whether a Secret of another namespace may be used. It lets everybody who may make
+    /// Machines use every Secret that the operator can read.
+    #[arg(long, env = "NIO_ALLOW_CROSS_NAMESPACE_SECRETS", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    allow_cross_namespace_secrets: bool,
+    /// Whether `file` URLs may be used, which read the operator's own file system.
+    #[arg(long, env = "NIO_ALLOW_FILE_URLS", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    allow_file_urls: bool,
+}
+
+impl Arguments {
+    /// What concerns the machine layer.
+    pub(super) fn machines(&self) -> nico_machines::Settings {
+        nico_machines::Settings {
+            machines: nico_machines::machine::Settings {
+                discovery_interval: self.machine_discovery_interval,
+                hardware_scan_interval: self.hardware_scan_interval,
+                probe_concurrency: usize::from(self.probe_concurrency),
+                ..Default::default()
+            },
+            configurations: nico_machines::configuration::Settings {
+                base_path: self.base_config_path.clone(),
+                reconcile_interval: self.config_reconcile_interval,
+                apply_timeout: self.nixos_apply_timeout,
+                backoff: self.backoff(),
+                allow_file_urls: self.allow_file_urls,
+                ..Default::default()
+            },
+            allow_cross_namespace_secrets: self.allow_cross_namespace_secrets,
+        }
+    }
+
+    /// What concerns the cluster layer.
+    pub(super) fn clusters(&self) -> nico_clusters::Settings {
+        nico_clusters::Settings {
+            default_git_repo: self.default_git_repo.clone(),
+            allow_file_urls: self.allow_file_urls,
+            allow_cross_namespace_secrets: self.allow_cross_namespace_secrets,
+            source_interval: self.config_reconcile_interval,
+            ..Default::default()
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff {
+            base: self.retry_base_delay,
+            max: self.retry_max_delay,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl From<LogFormat> for telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// Whole seconds, as the reference writes them, or a duration such as `90s`, `5m` or `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map(Duration::from_secs).ok();
+    let parsed = seconds.or_else(|| {
+        let duration: kube::core::Duration = text.parse().ok()?;
+        (!duration.is_negative()).then(|| duration.into())
+    });
+    parsed
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| {
+            "allowed are seconds above 0 and durations such as 90s, 5m or 1h30m".to_owned()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_durations() {
+        assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for bad in ["", "0", "-5", "-5s", "soon", "5 minutes"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}
