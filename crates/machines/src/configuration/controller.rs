@@ -112,9 +112,14 @@ pub(crate) async fn run(
     metrics: ConfigurationMetrics,
     reconciles: ReconcileMetrics,
 ) -> Result<(), Error> {
-    for directory in [settings.attempts(), settings.base_path.join("home")] {
-        workspace::prepare(&directory).map_err(|source| Error::Storage {
-            path: directory.display().to_string(),
+    let attempts = settings.attempts();
+    let home = settings.home();
+    for (path, prepared) in [
+        (&attempts, workspace::prepare(&attempts)),
+        (&home, std::fs::create_dir_all(&home)),
+    ] {
+        prepared.map_err(|source| Error::Storage {
+            path: path.display().to_string(),
             source,
         })?;
     }

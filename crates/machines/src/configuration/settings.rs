@@ -66,7 +66,7 @@ impl Settings {
 
     pub(super) fn nix(&self) -> nix::Settings {
         nix::Settings {
-            home: self.base_path.join("home"),
+            home: self.home(),
             evaluations: self.evaluations,
             builds: self.builds,
             copies: self.copies,
@@ -75,6 +75,11 @@ impl Settings {
             copy_deadline: self.apply_timeout,
             substitute_on_destination: self.substitute_on_destination,
         }
+    }
+
+    /// Home directory of `nix`: its caches, and a `nix.conf` if somebody puts one there.
+    pub(super) fn home(&self) -> PathBuf {
+        self.base_path.join("home")
     }
 
     /// Directory of the private trees of attempts.
