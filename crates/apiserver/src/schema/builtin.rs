@@ -113,12 +113,15 @@ fn build_field(rows: &Rows, row: &Row) -> MergeType {
         _ => {}
     }
     field.list = list;
-    field.patch = match row.patch.split_once(':') {
-        Some(("merge", key)) => PatchStrategy::MergeByKey(key.to_owned()),
-        _ if row.patch == "merge" => PatchStrategy::MergeValues,
-        _ if row.patch == "replace" => PatchStrategy::Replace,
-        _ => PatchStrategy::Default,
-    };
+    for strategy in row.patch.split(',') {
+        match strategy.split_once(':') {
+            Some(("merge", key)) => field.patch = PatchStrategy::MergeByKey(key.to_owned()),
+            _ if strategy == "merge" => field.patch = PatchStrategy::MergeValues,
+            _ if strategy == "replace" => field.patch = PatchStrategy::Replace,
+            _ if strategy == "retain" => field.retains_keys = true,
+            _ => {}
+        }
+    }
     field
 }
 
@@ -157,11 +160,11 @@ mod tests {
                     ["-", "list", "set", "atomic", "keys"].contains(&apply),
                     "{owner}.{field}: {apply}"
                 );
-                let patch = row.patch.split(':').next().unwrap();
-                assert!(
-                    ["-", "merge", "replace"].contains(&patch),
-                    "{owner}.{field}: {patch}"
-                );
+                for strategy in row.patch.split(',') {
+                    let name = strategy.split(':').next().unwrap();
+                    let known = ["-", "merge", "replace", "retain"].contains(&name);
+                    assert!(known, "{owner}.{field}: {strategy}");
+                }
                 let known = row.value_type == "-" || rows.contains_key(row.value_type);
                 assert!(known, "{owner}.{field}: {}", row.value_type);
             }
@@ -212,5 +215,18 @@ mod tests {
             pod.field("spec").field("tolerations").patch,
             PatchStrategy::Default
         );
+    }
+
+    #[test]
+    fn clients_learn_how_fields_are_patched() {
+        let spec = type_of("apps", "Deployment").field("spec").clone();
+        let pod = spec.field("template").field("spec");
+        assert_eq!(spec.field("strategy").patch_strategy(), Some("retainKeys"));
+        assert_eq!(
+            pod.field("volumes").patch_strategy(),
+            Some("merge,retainKeys")
+        );
+        assert_eq!(pod.field("containers").patch_strategy(), Some("merge"));
+        assert_eq!(pod.field("tolerations").patch_strategy(), None);
     }
 }

@@ -60,6 +60,8 @@ pub struct MergeType {
     pub(crate) list: ListType,
     pub(crate) atomic_map: bool,
     pub(crate) patch: PatchStrategy,
+    /// Whether clients that patch say which keys stay.
+    pub(crate) retains_keys: bool,
     pub(crate) fields: BTreeMap<String, Arc<MergeType>>,
     pub(crate) elements: Option<Arc<MergeType>>,
     pub(crate) undeclared: UndeclaredFields,
@@ -79,6 +81,7 @@ impl MergeType {
             list: ListType::Atomic,
             atomic_map: false,
             patch: PatchStrategy::Default,
+            retains_keys: false,
             fields: BTreeMap::new(),
             elements: None,
             undeclared,
@@ -94,6 +97,20 @@ impl MergeType {
     /// A value without a schema: objects are merged field by field, lists as a whole.
     pub fn deduced() -> Arc<Self> {
         Arc::clone(&DEDUCED)
+    }
+
+    /// The value of `x-kubernetes-patch-strategy` in OpenAPI, from which `kubectl apply`
+    /// computes its patches; nothing for the default behaviour.
+    pub fn patch_strategy(&self) -> Option<&'static str> {
+        match (&self.patch, self.retains_keys) {
+            (PatchStrategy::MergeByKey(_) | PatchStrategy::MergeValues, true) => {
+                Some("merge,retainKeys")
+            }
+            (PatchStrategy::MergeByKey(_) | PatchStrategy::MergeValues, false) => Some("merge"),
+            (PatchStrategy::Replace, _) => Some("replace"),
+            (PatchStrategy::Default, true) => Some("retainKeys"),
+            (PatchStrategy::Default, false) => None,
+        }
     }
 
     /// The type of the field `name` of an object of this type.
