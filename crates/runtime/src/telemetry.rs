@@ -1,5 +1,7 @@
 //! Logs: structured, on standard error, filtered by `RUST_LOG`.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -8,7 +10,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// For people; in colours on a terminal.
     #[default]
     Text,
     /// One JSON object a line, for machines.

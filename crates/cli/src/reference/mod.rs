@@ -1,7 +1,6 @@
 //! `nico reference`: the generated pages under `docs/reference/`.
 
 mod commands;
-mod metrics;
 mod reasons;
 mod resources;
 
@@ -23,7 +22,6 @@ pub(crate) fn run(arguments: Arguments, root: &clap::Command) -> anyhow::Result<
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let pages = [
         ("commands.md", commands::page(root)),
-        ("metrics.md", metrics::page()?),
         ("reasons.md", reasons::page()),
         ("resources.md", resources::page()?),
     ];
