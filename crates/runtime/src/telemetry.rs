@@ -25,9 +25,12 @@ pub fn start(format: LogFormat, default_filter: &str) -> Result<(), TryInitError
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_filter.into());
     let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => registry
-            .with(fmt::layer().with_writer(std::io::stderr))
-            .try_init(),
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal();
+            registry
+                .with(fmt::layer().with_ansi(colours).with_writer(std::io::stderr))
+                .try_init()
+        }
         LogFormat::Json => registry
             .with(fmt::layer().json().with_writer(std::io::stderr))
             .try_init(),
