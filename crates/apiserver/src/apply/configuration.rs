@@ -63,7 +63,10 @@ pub fn apply(
     }
     let merge_type = &*types.merge_type;
     if let Some(problem) = problem(applied, merge_type, "") {
-        return Err(ApplyError::Invalid(problem));
+        return Err(ApplyError::Invalid(format!(
+            "({}): {problem}",
+            identify(applied)
+        )));
     }
     let mut managers = owners_before(live, request, types);
     let live = without_managed_fields(live);
@@ -105,6 +108,23 @@ pub fn apply(
     managers.write(&mut result);
     last_applied::update_annotation(&request.manager, applied, &mut result);
     Ok(result)
+}
+
+/// A configuration, as errors name it.
+fn identify(configuration: &Value) -> String {
+    let text = |pointer: &str| {
+        configuration
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    format!(
+        "{}/{}; {}, Kind={}",
+        text("/metadata/namespace"),
+        text("/metadata/name"),
+        text("/apiVersion"),
+        text("/kind")
+    )
 }
 
 /// The owners of the live object. One that nobody kept track of belongs to those before.

@@ -15,7 +15,9 @@ pub enum ApplyError {
     #[error("{0}")]
     BadRequest(String),
     /// The configuration does not fit the type (500 in Kubernetes, reason `InternalError`).
-    #[error("failed to create typed patch object: {0}")]
+    /// The text names the configuration and the first problem with its path:
+    /// `(ns/name; v1, Kind=ConfigMap): .bogus: field not declared in schema`.
+    #[error("failed to create typed patch object {0}")]
     Invalid(String),
 }
 

@@ -172,10 +172,11 @@ fn configurations_that_do_not_fit_are_refused() {
         ),
         (json!({"spec": {"set": ["a", "a"]}}), ".spec.set"),
     ] {
-        let Err(ApplyError::Invalid(message)) = store.apply("alpha", applied) else {
-            panic!("{at} was not refused")
-        };
-        assert!(message.starts_with(&format!("{at}: ")), "{message}");
+        let refused = store.apply("alpha", applied).unwrap_err().to_string();
+        let beginning = format!(
+            "failed to create typed patch object (/one; example.com/v1, Kind=Thing): {at}: "
+        );
+        assert!(refused.starts_with(&beginning), "{refused}");
     }
     let owned = json!({"metadata": {"managedFields": [{"manager": "x", "operation": "Apply"}]}});
     let refused = store.apply("alpha", owned);
