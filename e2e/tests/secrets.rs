@@ -116,7 +116,7 @@ fn assert_only_delivered(found: &[(&'static str, PathBuf)]) -> Result<()> {
 fn search(lab: &Lab, needles: &[Needle]) -> Result<Vec<(&'static str, PathBuf)>> {
     let mut found = Vec::new();
     search_directory(lab.stack.sandbox().directory(), needles, &mut found)?;
-    for pid in processes(lab) {
+    for pid in processes(lab)? {
         for file in ["environ", "cmdline"] {
             let path = PathBuf::from(format!("/proc/{pid}/{file}"));
             // A process may have ended since it was listed.
@@ -164,20 +164,11 @@ fn search_bytes(
 }
 
 /// All processes of the sandbox, also those on the hosts.
-fn processes(lab: &Lab) -> Vec<u32> {
-    let mut all = state::processes(lab.stack.sandbox().id());
-    let mut at = 0;
-    while at < all.len() {
-        let pid = all[at];
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        for child in children.unwrap_or_default().split_whitespace() {
-            if let Ok(child) = child.parse()
-                && !all.contains(&child)
-            {
-                all.push(child);
-            }
-        }
-        at += 1;
+fn processes(lab: &Lab) -> Result<Vec<u32>> {
+    let sandbox = lab.stack.sandbox();
+    let mut all = state::processes(sandbox.id());
+    for host in sandbox.hosts() {
+        all.extend(host.processes()?);
     }
-    all
+    Ok(all)
 }

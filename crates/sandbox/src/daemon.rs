@@ -31,6 +31,7 @@ impl Daemon {
         let errors = output.try_clone().map_err(file_error("open", log))?;
         let child = command
             .env(MARK, sandbox)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)

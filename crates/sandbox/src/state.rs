@@ -199,6 +199,27 @@ pub fn processes(id: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The children of a process, and theirs, and so on.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = children(pid);
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        found.extend(children(*pid));
+        next += 1;
+    }
+    found
+}
+
+/// The children of a process; none when it is gone.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    listed
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
 fn kill_processes(id: &str) -> Result<(), StateError> {
     let mut left = Vec::new();
     let gone = wait_for(Duration::from_secs(10), || {

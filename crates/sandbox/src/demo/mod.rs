@@ -311,10 +311,19 @@ impl Story<'_> {
         write(&path, &manifests::machines(stack.sandbox()))?;
         let key = stack.sandbox().private_key()?;
         let from_file = "--from-file=ssh-privatekey=/dev/stdin";
-        let arguments = ["create", "secret", "generic", KEY_SECRET, from_file];
-        self.terminal
-            .command(&format!("kubectl {} < id_ed25519", arguments.join(" ")));
-        let output = kubectl.run_with_input(&arguments, &key).await?;
+        let create = ["create", "secret", "generic", KEY_SECRET, from_file];
+        let as_manifest = ["--dry-run=client", "-o", "yaml"];
+        let apply = ["apply", "-f", "-"];
+        self.terminal.command(&format!(
+            "kubectl {} {} < id_ed25519 | kubectl {}",
+            create.join(" "),
+            as_manifest.join(" "),
+            apply.join(" ")
+        ));
+        let manifest = kubectl
+            .run_with_input(&[&create[..], &as_manifest].concat(), &key)
+            .await?;
+        let output = kubectl.run_with_input(&apply, &manifest).await?;
         self.terminal.output(&output);
         self.user(kubectl, &["apply", "-f", "machines.yaml"]).await
     }

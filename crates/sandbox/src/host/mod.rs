@@ -272,11 +272,17 @@ impl Host {
     pub fn init(&self) -> Result<u32, HostError> {
         let off = || HostError::Off(self.options.name.clone());
         let unshare = self.power.as_ref().ok_or_else(off)?.id();
-        let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
-        children
-            .ok()
-            .and_then(|pids| pids.split_whitespace().next()?.parse().ok())
-            .ok_or_else(off)
+        state::children(unshare).first().copied().ok_or_else(off)
+    }
+
+    /// The processes that run on the host, process 1 first, by their pids on this machine.
+    ///
+    /// # Errors
+    /// When the host is powered off.
+    pub fn processes(&self) -> Result<Vec<u32>, HostError> {
+        let init = self.init()?;
+        let others = state::descendants(init);
+        Ok([vec![init], others].concat())
     }
 
     fn namespace(&self) -> String {

@@ -22,8 +22,10 @@ use crate::state::{self, StateError, file_error};
 
 const OWN_NIX: &str = include_str!("own-nix.sh");
 
-/// Root without a daemon, and nobody to download from.
+/// Root without a daemon, and nobody to download from. A build that another process does at the
+/// same time is looked for every second rather than every five, for here it takes a moment.
 const NIX_CONFIG: &str = "\
+build-poll-interval = 1
 experimental-features = nix-command flakes
 build-users-group =
 sandbox = false
