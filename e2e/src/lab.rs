@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::Api;
@@ -198,17 +198,25 @@ impl Lab {
         std::fs::read_to_string(self.stack.operator_log()).unwrap_or_default()
     }
 
-    /// Runs a test and adds the log of the operator to its failure.
+    /// Runs a test and adds to its failure what a person would look at.
     ///
     /// # Errors
     /// Those of the test.
     pub async fn run<T>(&mut self, test: impl AsyncFnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let result = test(self).await;
-        result.with_context(|| {
-            let log = self.operator_log();
-            let lines: Vec<&str> = log.lines().collect();
-            let end = lines[lines.len().saturating_sub(60)..].join("\n");
-            format!("the end of the operator's log:\n{end}\n")
-        })
+        let error = match test(self).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let described = self.kubectl(&["describe", "mach,nixconf,kcluster"]).await;
+        let log = self.operator_log();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| !line.contains(" DEBUG "))
+            .collect();
+        Err(error.context(format!(
+            "{}\nthe end of the operator's log:\n{}\n",
+            described.unwrap_or_else(|error| error.to_string()),
+            lines[lines.len().saturating_sub(60)..].join("\n")
+        )))
     }
 }

@@ -84,6 +84,7 @@ impl Stack {
         let directory = sandbox.directory();
         for name in [
             "log",
+            "user",
             "operator/nix",
             "operator/home",
             "operator/tmp",
@@ -206,10 +207,7 @@ impl Stack {
     /// The `kubectl` of this machine, for the management cluster, in a directory for what a
     /// user writes.
     pub fn kubectl(&self) -> Kubectl {
-        Kubectl::new(
-            &self.kubeconfig(),
-            &self.sandbox.directory().join("kubectl"),
-        )
+        Kubectl::new(&self.kubeconfig(), &self.sandbox.directory().join("user"))
     }
 
     /// Ends all processes and removes everything, to learn whether it could be removed.
