@@ -152,7 +152,7 @@ pub fn error(status: &Status) -> Response {
 
 fn write(code: StatusCode, value: &Value, encoding: Encoding) -> Response {
     let (content_type, text) = match encoding {
-        Encoding::Json => ("application/json", value.to_string()),
+        Encoding::Json | Encoding::Protobuf => ("application/json", value.to_string()),
         Encoding::Yaml => match serde_saphyr::to_string(value) {
             Ok(text) => ("application/yaml", text),
             Err(failure) => {

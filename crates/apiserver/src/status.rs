@@ -15,7 +15,7 @@ pub struct Status {
     /// The text for people.
     pub message: String,
     /// What the error is about.
-    pub details: Details,
+    pub details: Box<Details>,
 }
 
 /// `Status.details`.
@@ -129,7 +129,7 @@ impl Status {
             code,
             reason,
             message: message.into(),
-            details: Details::default(),
+            details: Box::default(),
         }
     }
 
@@ -280,8 +280,7 @@ impl Status {
     }
 
     /// 413.
-    pub fn too_large(limit: usize) -> Self {
-        let message = format!("limit is {limit} bytes");
+    pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "RequestEntityTooLarge",

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::api::{self, Api};
 use crate::objects;
-use crate::registry::{Kind, custom};
+use crate::registry::custom;
 use crate::status::Status;
 use crate::verbs::{self, DeleteOptions};
 
@@ -97,7 +97,7 @@ async fn settle(api: &Arc<Api>, name: &str, definition: &Value) -> Result<(), St
         }
         return Ok(());
     }
-    if !remove_objects(api, definition).await? {
+    if !remove_objects(api, name).await? {
         return Ok(());
     }
     verbs::modify(api, &kind, &key, None, None, |definition| {
@@ -112,11 +112,11 @@ async fn settle(api: &Arc<Api>, name: &str, definition: &Value) -> Result<(), St
 }
 
 /// Deletes all objects of a definition; returns whether there are none left.
-async fn remove_objects(api: &Arc<Api>, definition: &Value) -> Result<bool, Status> {
-    let kinds: Vec<Kind> = custom::kinds(definition);
-    let Some(kind) = kinds.first() else {
+async fn remove_objects(api: &Arc<Api>, definition: &str) -> Result<bool, Status> {
+    let Some(kind) = api.registry.of_definition(definition) else {
         return Ok(true);
     };
+    let kind = &*kind;
     let failed = |error| api::storage_failed(&error);
     let page = api
         .storage

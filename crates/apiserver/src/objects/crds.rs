@@ -67,9 +67,12 @@ fn stored_versions(crd: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// What is wrong with a definition.
-pub fn validate(crd: &Value) -> Vec<Cause> {
+/// What is wrong with a definition. Nothing new can be wrong with a `spec` that stays.
+pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     let spec = &crd["spec"];
+    if old.is_some_and(|old| old["spec"] == *spec) {
+        return Vec::new();
+    }
     let mut causes = validate_names(crd);
     if !matches!(text(&spec["scope"]), "Namespaced" | "Cluster") {
         let known = ["Cluster", "Namespaced"];

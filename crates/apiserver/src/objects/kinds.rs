@@ -95,8 +95,8 @@ pub fn before_update(kind: &Kind, object: &mut Value, old: &Value, subresource: 
     }
 }
 
-/// What is wrong with an object, metadata aside.
-pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
+/// What is wrong with an object, metadata aside. `old` is what it was before an update.
+pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "ConfigMap") => core::validate_config_map(object),
         ("", "Secret") => core::validate_secret(object),
@@ -105,7 +105,7 @@ pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
         ("coordination.k8s.io", "Lease") => core::validate_lease(object),
         ("policy", "PodDisruptionBudget") => workloads::validate_budget(object),
         ("apps" | "batch", _) => workloads::validate(kind, object),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::validate(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::validate(object, old),
         _ => Vec::new(),
     }
 }

@@ -3,8 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::registry::{Kind, Source};
+use crate::schema::MergeType;
 
-const REFERENCE: &str = "#/components/schemas/";
+use super::merge_keys;
+
+/// Where schemas refer to each other.
+pub const REFERENCE: &str = "#/components/schemas/";
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// The two versions of OpenAPI.
@@ -21,9 +25,12 @@ pub fn add(kind: &Kind, schemas: &mut Map<String, Value>) {
     let name = name(kind);
     match &kind.source {
         Source::BuiltIn(built_in) => {
-            for (name, schema) in built_in.definitions() {
+            for (name, mut schema) in built_in.definitions() {
+                make_usual(&name, &mut schema);
                 schemas.entry(name).or_insert(schema);
             }
+            let merge_type = MergeType::of_builtin(&kind.group, &kind.kind);
+            merge_keys::annotate(schemas, &name, &merge_type);
         }
         Source::Custom(custom) => {
             use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -58,9 +65,24 @@ pub fn add(kind: &Kind, schemas: &mut Map<String, Value>) {
     };
     let own = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
     schema["x-kubernetes-group-version-kind"] = json!([own]);
-    for schema in schemas.values_mut() {
-        wrap_references(schema);
-    }
+}
+
+/// Some types have schemas that say less, or something else, than what they look like in Rust.
+fn make_usual(name: &str, schema: &mut Value) {
+    let description = schema["description"].clone();
+    let short = name.rsplit('.').next().unwrap_or_default();
+    *schema = match short {
+        // Any value at all.
+        "JSON"
+        | "JSONSchemaPropsOrArray"
+        | "JSONSchemaPropsOrBool"
+        | "JSONSchemaPropsOrStringArray" => json!({"description": description}),
+        "IntOrString" => {
+            json!({"type": "string", "format": "int-or-string", "description": description})
+        }
+        "Quantity" => json!({"type": "string", "description": description}),
+        _ => return,
+    };
 }
 
 const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an \
@@ -71,10 +93,12 @@ const KIND: &str = "Kind is a string value representing the REST resource this o
 const METADATA: &str = "Standard object's metadata.";
 
 /// In OpenAPI 3.0 nothing may stand beside a reference but in `allOf`.
-fn wrap_references(schema: &mut Value) {
+pub fn wrap_references(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
+            // A field may be called `$ref`; only texts are references.
             if map.len() > 1
+                && map.get("$ref").is_some_and(Value::is_string)
                 && let Some(reference) = map.shift_remove("$ref")
             {
                 map.insert("allOf".to_owned(), json!([{"$ref": reference}]));

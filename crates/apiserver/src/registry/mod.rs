@@ -64,6 +64,12 @@ impl Registry {
         stored.into_values().collect()
     }
 
+    /// The kind that a definition makes, in any version that is served.
+    pub fn of_definition(&self, definition: &str) -> Option<Arc<Kind>> {
+        let made = |kind: &&Arc<Kind>| kind.definition() == Some(definition);
+        self.snapshot().values().find(made).cloned()
+    }
+
     /// Every group with its versions, the preferred version first, and their kinds by plural name.
     pub fn groups(&self) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();

@@ -1,4 +1,4 @@
-//! Bodies: JSON and YAML documents, with the fields that occur twice.
+//! Bodies: JSON, YAML and some protocol-buffer documents, with the fields that occur twice.
 
 use std::cell::RefCell;
 
@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::media::Encoding;
+use super::protobuf;
 
 /// How deep documents may be nested, which is what `serde_json` allows.
 const DEPTH: usize = 127;
@@ -40,6 +41,7 @@ pub fn parse(bytes: &[u8], encoding: Encoding) -> Result<Document, String> {
             value?
         }
         Encoding::Yaml => yaml(bytes)?,
+        Encoding::Protobuf => protobuf::parse(bytes)?,
     };
     Ok(Document {
         value,

@@ -9,6 +9,8 @@ pub enum Encoding {
     Json,
     /// `application/yaml`.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`; only read, never written.
+    Protobuf,
 }
 
 /// In which form objects are wanted.
@@ -158,6 +160,7 @@ pub fn object_encoding(content_type: Option<&str>) -> Result<Encoding, Status> {
     match media {
         "" | "application/json" => Ok(Encoding::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Encoding::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Encoding::Protobuf),
         _ => Err(Status::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: \
              application/json, application/yaml",

@@ -6,6 +6,7 @@ pub mod label_selector;
 pub mod media;
 pub mod options;
 pub mod path;
+mod protobuf;
 
 use std::sync::Arc;
 

@@ -92,8 +92,8 @@ impl Certificates {
 
         Ok(Self {
             authority: authority_pem,
-            server: sign(server, &issuer).map_err(failed("the server"))?,
-            administrator: sign(administrator, &issuer).map_err(failed(ADMINISTRATOR))?,
+            server: sign(&server, &issuer).map_err(failed("the server"))?,
+            administrator: sign(&administrator, &issuer).map_err(failed(ADMINISTRATOR))?,
         })
     }
 }
@@ -128,7 +128,10 @@ fn limit(parameters: &mut CertificateParams) {
     parameters.use_authority_key_identifier_extension = true;
 }
 
-fn sign(parameters: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<Pair, rcgen::Error> {
+fn sign(
+    parameters: &CertificateParams,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<Pair, rcgen::Error> {
     let key = KeyPair::generate()?;
     let certificate = parameters.signed_by(&key, issuer)?;
     Ok(Pair {

@@ -156,7 +156,7 @@ impl Listener {
             .await
             .map_err(|error| {
                 if error.is::<LengthLimitError>() {
-                    Status::too_large(BODY_LIMIT)
+                    Status::too_large(format!("limit is {BODY_LIMIT} bytes"))
                 } else {
                     Status::bad_request(format!("cannot read the body: {error}"))
                 }

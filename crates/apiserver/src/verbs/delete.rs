@@ -110,10 +110,9 @@ impl DeleteOptions {
 fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, Status> {
     let known = ["Background", "Foreground", "Orphan"];
     match (policy, orphan) {
-        (Some("Background"), None) => Ok(Some(Propagation::Background)),
+        (Some("Background"), None) | (None, Some(false)) => Ok(Some(Propagation::Background)),
         (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
         (Some("Orphan"), None) | (None, Some(true)) => Ok(Some(Propagation::Orphan)),
-        (None, Some(false)) => Ok(Some(Propagation::Background)),
         (None, None) => Ok(None),
         (Some(_), Some(_)) => {
             let why = "orphanDependents and deletionPropagation cannot be both set";
@@ -172,7 +171,7 @@ pub async fn collection(scope: &Scope<'_>) -> Result<Answer, Status> {
     Ok(Answer::Object {
         code: StatusCode::OK,
         kind: scope.kind.clone(),
-        value: list::document(&scope.kind, metadata, items),
+        value: list::document(&scope.kind, &metadata, items),
         warnings: Vec::new(),
     })
 }

@@ -118,13 +118,13 @@ async fn list(
     Ok(Answer::Object {
         code: StatusCode::OK,
         kind: kind.clone(),
-        value: document(kind, metadata, items),
+        value: document(kind, &metadata, items),
         warnings: Vec::new(),
     })
 }
 
 /// A list. Items of built-in kinds do not repeat their type.
-pub fn document(kind: &Kind, metadata: Value, mut items: Vec<Value>) -> Value {
+pub fn document(kind: &Kind, metadata: &Value, mut items: Vec<Value>) -> Value {
     if kind.custom().is_none() {
         for item in &mut items {
             if let Some(map) = item.as_object_mut() {

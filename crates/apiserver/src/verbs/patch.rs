@@ -157,9 +157,9 @@ pub fn patched(patch: &Patch, old: &Value, kind: &crate::registry::Kind) -> Resu
         }
     };
     result.map_err(|error| match error {
+        PatchError::TooManyOperations { .. } => Status::too_large(error.to_string()),
         PatchError::Malformed(why) => Status::bad_request(why),
         PatchError::Inapplicable(_) => Status::rejected_patch(),
-        PatchError::TooManyOperations { .. } => Status::too_large(0),
         PatchError::Unmergeable(why) => Status::invalid_patch(document, why),
     })
 }
@@ -179,10 +179,6 @@ fn decode_patched(scope: &Scope<'_>, patch: &Patch, result: Value) -> Result<Dec
     };
     match decode::object(&scope.kind, document, patch.options.field_validation) {
         Ok(decoded) => Ok(decoded),
-        Err(Refusal::Type(_)) if scope.kind.custom().is_some() => {
-            Err(Status::invalid_patch(&shown, "metadata cannot be read"))
-        }
-        Err(Refusal::Type(why)) => Err(Status::invalid_patch(&shown, why)),
-        Err(Refusal::Strict(why)) => Err(Status::invalid_patch(&shown, why)),
+        Err(Refusal::Type(why) | Refusal::Strict(why)) => Err(Status::invalid_patch(&shown, why)),
     }
 }

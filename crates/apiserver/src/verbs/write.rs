@@ -359,9 +359,10 @@ fn problems(kind: &Kind, new: &Value, update: Option<(&Value, Option<&str>)>) ->
         causes.extend(objects::validate_metadata_update(kind, old, new));
         causes.extend(objects::validate_update(kind, new, old, subresource));
     }
-    causes.extend(objects::validate(kind, new));
+    let old = update.map(|(old, _)| old);
+    causes.extend(objects::validate(kind, new, old));
     if let Some(schema) = kind.custom().and_then(|custom| custom.schema.as_ref()) {
-        let found = schema.validate(new, update.map(|(old, _)| old));
+        let found = schema.validate(new, old);
         let cause = |found: crate::schema::Cause| {
             Cause::new(found.field, found.reason.as_str(), found.message)
         };
@@ -374,13 +375,12 @@ fn problems(kind: &Kind, new: &Value, update: Option<(&Value, Option<&str>)>) ->
 pub fn is_ready_to_go(kind: &Kind, object: &Value) -> bool {
     let metadata = &object["metadata"];
     let held = |list: &Value| list.as_array().is_some_and(|list| !list.is_empty());
-    !metadata["deletionTimestamp"].is_null()
-        && metadata["deletionGracePeriodSeconds"]
-            .as_i64()
-            .unwrap_or_default()
-            == 0
-        && !held(&metadata["finalizers"])
-        && !(kind.is("", "Namespace") && held(&object["spec"]["finalizers"]))
+    let grace = metadata["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or_default();
+    let content = kind.is("", "Namespace") && held(&object["spec"]["finalizers"]);
+    let waits = grace > 0 || held(&metadata["finalizers"]) || content;
+    !metadata["deletionTimestamp"].is_null() && !waits
 }
 
 /// The object without what changes when nothing changes.
