@@ -470,6 +470,30 @@ async fn gauges_follow_the_machines_that_there_are() {
 }
 
 #[tokio::test]
+async fn a_shutdown_gives_up_the_probes_that_are_under_way() {
+    let world = World::start().await;
+    let (silent, server) = (
+        start(Behaviour {
+            silent: true,
+            ..host()
+        })
+        .await,
+        start(host()).await,
+    );
+    world.create_key("ssh", &key(USER)).await;
+    world.create("silent", at(silent.address())).await;
+    world.create("w-01", at(server.address())).await;
+    world.settle("w-01", is_ready).await;
+    let stopped = std::time::Instant::now();
+    world.stop().await;
+    let patience = nico_machines::machine::Settings::default().probe_timeout;
+    assert!(
+        stopped.elapsed() < patience,
+        "nobody waited for the silent machine"
+    );
+}
+
+#[tokio::test]
 async fn no_credential_is_seen_in_status_or_events() {
     let world = World::start().await;
     let server = start(Behaviour {

@@ -4,14 +4,14 @@
 //! `HardwareInspected` and `Ready` of every Machine. What is configured on a machine belongs to
 //! the NixosConfiguration controller.
 //!
-//! - [`controller`]: what starts a probe
-//! - [`schedule`]: when the next probe of a machine is due
-//! - [`observe`]: one probe, one session
-//! - [`facts`]: what is asked of a host
-//! - [`plan`]: from what was observed to status and events; pure
-//! - [`execute`]: pins, writes, publishes
-//! - [`settings`]: what an administrator can set
-//! - [`metrics`]: numbers about machines and sessions
+//! - `controller`: what starts a probe
+//! - `schedule`: when the next probe of a machine is due
+//! - `observe`: one probe, one session
+//! - `facts`: what is asked of a host
+//! - `plan`: from what was observed to status and events; pure
+//! - `execute`: pins, writes, publishes
+//! - `settings`: what an administrator can set
+//! - `metrics`: numbers about machines and sessions
 
 mod controller;
 mod execute;

@@ -292,8 +292,10 @@ fn transition(before: &[Condition], after: &[Condition]) -> Option<Event> {
     })
 }
 
+/// How long ago something was. A time that is yet to come was written by a clock that was wrong,
+/// and counts as long ago.
 fn age(then: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(then)).unwrap_or_default()
+    Duration::try_from(now.duration_since(then)).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

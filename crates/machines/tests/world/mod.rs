@@ -23,6 +23,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const NAMESPACE: &str = "default";
@@ -35,7 +36,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     registry: Registry,
     _server: nico_apiserver::Server,
-    _running: DropGuard,
+    running: JoinHandle<Result<(), nico_machines::Error>>,
+    shutdown: DropGuard,
 }
 
 /// What a test waits for: a condition of this type with this reason.
@@ -90,13 +92,23 @@ impl World {
         adjust(&mut settings.machines);
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        tokio::spawn(nico_machines::run(context, settings, metrics));
+        let running = tokio::spawn(nico_machines::run(context, settings, metrics));
         Self {
             client,
             registry,
             _server: server,
-            _running: shutdown.drop_guard(),
+            running,
+            shutdown: shutdown.drop_guard(),
         }
+    }
+
+    /// Asks the operator to end and waits until it has.
+    pub(crate) async fn stop(self) {
+        drop(self.shutdown);
+        let outcome = in_time(self.running)
+            .await
+            .expect("the operator does not panic");
+        outcome.expect("the operator ends because it was asked to");
     }
 
     pub(crate) fn secrets(&self) -> Api<Secret> {

@@ -316,6 +316,18 @@ fn facts_are_asked_for_when_they_are_missing_old_or_failed_or_somebody_asks() {
     assert!(facts(&failed, false, at(120)));
 }
 
+#[test]
+fn a_success_that_is_yet_to_come_counts_for_nothing() {
+    let year = 365 * 24 * 3600;
+    let from_the_future = after(machine(), &answer(Some(Ok("nixos"))), at(year));
+    let refused = no_answer(MachineReason::TimedOut);
+    assert!(!after(from_the_future.clone(), &refused, at(0)).is_discoverable());
+    assert!(questions(&from_the_future, false, at(0), INTERVALS).facts);
+    let corrected = after(from_the_future, &answer(None), at(0));
+    let seen = corrected.status.and_then(|status| status.last_seen_time);
+    assert_eq!(seen, Some(Time(at(0))));
+}
+
 fn observations() -> impl Strategy<Value = Observed> {
     prop_oneof![
         Just(()).prop_map(|()| answer(None)),
