@@ -7,8 +7,9 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
+use kube::core::PartialObjectMeta;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
 use nico_api::NixosConfiguration;
 use nico_api::labels::CONFIGURATION_CONTROLLER;
 use nico_api::names::StorePath;
@@ -18,6 +19,8 @@ use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::status;
 use nico_ssh::{ConnectError, Deadlines, RunError, Session};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::claim;
 use super::controller::World;
@@ -118,6 +121,8 @@ struct Run<'a> {
     progress: Progress,
     step: Step,
     redactor: Redactor,
+    /// Cancelled when the attempt is to be put down before it touches the host.
+    stop: CancellationToken,
 }
 
 /// Makes an attempt.
@@ -142,8 +147,10 @@ pub(super) async fn apply(
         attempt,
         progress,
         step: Step::Source,
+        stop: world.context.shutdown.child_token(),
         redactor: attempt.wanted.files.redactor.clone(),
     };
+    let _watch = run.stop_when_out_of_date();
     match run.steps().await {
         Ok(()) => Ok(()),
         Err(StepError::Interrupted(why)) => Err(ApplyError::Interrupted(why)),
@@ -337,44 +344,59 @@ impl Run<'_> {
         }
     }
 
-    /// Runs a step that may be cut off: when the operator ends, its programs end with it.
+    /// Runs a step that may be cut off: its programs end with it.
     async fn cancellable<T>(
         &self,
         work: impl Future<Output = Result<T, StepError>>,
     ) -> Result<T, StepError> {
         tokio::select! {
             result = work => result,
-            () = self.world.context.shutdown.cancelled() => {
-                Err(StepError::Interrupted("the operator is ending"))
-            }
+            () = self.stop.cancelled() => Err(self.interrupted()),
         }
     }
 
-    /// Writes that a step begins, unless the attempt is out of date by now.
+    fn interrupted(&self) -> StepError {
+        StepError::Interrupted(if self.world.context.shutdown.is_cancelled() {
+            "the operator is ending"
+        } else {
+            "the object was changed"
+        })
+    }
+
+    /// Writes that a step begins. Up to the one that changes the host, an attempt that is out
+    /// of date goes no further.
     async fn enter(&mut self, step: Step) -> Result<(), StepError> {
-        if step <= Step::Activate {
-            if self.world.context.shutdown.is_cancelled() {
-                return Err(StepError::Interrupted("the operator is ending"));
-            }
-            if self.is_superseded() {
-                return Err(StepError::Interrupted("the object was changed"));
-            }
+        if step <= Step::Activate && self.stop.is_cancelled() {
+            return Err(self.interrupted());
         }
         self.step = step;
         self.progress.enter(step, Timestamp::now());
         Ok(self.write().await?)
     }
 
-    /// Whether the spec was changed, or the object deleted, since the attempt was planned.
-    fn is_superseded(&self) -> bool {
-        let reference = ObjectRef::<super::Guarded>::new(&self.configuration.name_any())
-            .within(&self.configuration.namespace().unwrap_or_default());
-        let Some(seen) = self.world.store.get(&reference) else {
-            return false;
-        };
-        let is_other = seen.meta().generation > self.configuration.metadata.generation;
-        let is_deleted = seen.meta().deletion_timestamp.is_some();
-        is_other || (is_deleted && self.attempt.wanted.request.purpose == Purpose::Install)
+    /// Stops the attempt when the spec is changed or, of an installation, the object deleted.
+    /// Watches for as long as the handle lives.
+    fn stop_when_out_of_date(&self) -> AbortOnDropHandle<()> {
+        let client = self.world.context.client.clone();
+        let namespace = self.configuration.namespace().unwrap_or_default();
+        let name = self.configuration.name_any();
+        let generation = self.configuration.metadata.generation;
+        let is_install = self.attempt.wanted.request.purpose == Purpose::Install;
+        let stop = self.stop.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let api: Api<PartialObjectMeta<NixosConfiguration>> =
+                Api::namespaced(client, &namespace);
+            let is_out_of_date = |seen: Option<&PartialObjectMeta<NixosConfiguration>>| {
+                seen.is_some_and(|seen| {
+                    let is_deleted = seen.metadata.deletion_timestamp.is_some();
+                    seen.metadata.generation > generation && !is_deleted || is_deleted && is_install
+                })
+            };
+            // Without the watch, the change is seen when the attempt has ended.
+            if await_condition(api, &name, is_out_of_date).await.is_ok() {
+                stop.cancel();
+            }
+        }))
     }
 
     /// Writes that the attempt failed, and gives the failure.

@@ -38,8 +38,8 @@ const KIND: &str = "NixosConfiguration";
 
 /// A write that lost against another one is made again from what is true then.
 const CONFLICT: Backoff = Backoff {
-    base: Duration::from_secs(1),
-    max: Duration::from_secs(1),
+    base: Duration::from_millis(200),
+    max: Duration::from_millis(200),
 };
 
 /// Why the controller did not start, or ended.
@@ -78,7 +78,6 @@ pub(super) struct World {
     pub(super) nix: Nix,
     pub(super) settings: Settings,
     pub(super) metrics: ConfigurationMetrics,
-    pub(super) store: Store<Guarded>,
     reconciles: ReconcileMetrics,
 }
 
@@ -136,7 +135,6 @@ pub(crate) async fn run(
         settings,
         metrics,
         reconciles,
-        store: store.clone(),
         context: context.clone(),
     });
     let changes = MachineChanges::default();

@@ -335,8 +335,8 @@ fn until(from: Timestamp, wait: Duration, now: Timestamp) -> Duration {
     Duration::try_from(wait.saturating_sub(passed)).unwrap_or(Duration::ZERO)
 }
 
-/// Says what stands in the way, and looks again: when the obstacle says so, else after about as
-/// long as it has stood there, between the limits of the backoff.
+/// Says what stands in the way, and looks again: when the obstacle says so, else after as long
+/// as it has stood there, so that a new one is looked at often and an old one rarely.
 fn blocked(
     observed: &Observed,
     purpose: Purpose,
@@ -346,12 +346,10 @@ fn blocked(
 ) -> Plan {
     let mut progress = progress(&observed.configuration, purpose);
     progress.blocked(obstacle, now);
+    let shortest = rhythm.backoff.base.min(rhythm.interval);
     let retry_in = obstacle
         .retry_in
-        .unwrap_or_else(|| match obstacle.category {
-            Category::InvalidInput => rhythm.interval,
-            _ => rhythm.interval.min(rhythm.backoff.max),
-        });
+        .unwrap_or_else(|| progress.unready_for(now).clamp(shortest, rhythm.interval));
     Plan {
         actions: vec![Action::Report(progress)],
         requeue: Some(retry_in.max(Duration::from_millis(100))),

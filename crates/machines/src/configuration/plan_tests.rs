@@ -194,6 +194,21 @@ fn an_obstacle_is_reported_and_nothing_is_applied() {
 }
 
 #[test]
+fn an_obstacle_is_looked_at_often_at_first_and_at_the_interval_later() {
+    let mut observed = observed();
+    observed.machine = None;
+    let first = plan(&observed, &RHYTHM, at(0));
+    assert_eq!(first.requeue, Some(RHYTHM.backoff.base));
+    let Some(Action::Report(progress)) = first.actions.last() else {
+        panic!("{:?}", names(&first));
+    };
+    observed.configuration.status = Some(progress.status().clone());
+    let requeue = |now| plan(&observed, &RHYTHM, at(now)).requeue;
+    assert_eq!(requeue(30), Some(Duration::from_secs(30)));
+    assert_eq!(requeue(10_000), Some(RHYTHM.interval));
+}
+
+#[test]
 fn a_git_server_that_is_down_does_not_make_a_running_host_unready() {
     let mut observed = applied();
     observed.wanted = Some(Err(Obstacle {

@@ -1,5 +1,7 @@
 //! The status of a configuration, from one moment of an attempt to the next. Pure.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use nico_api::NixosConfigurationStatus;
@@ -184,7 +186,7 @@ impl Progress {
             READY,
             Truth::True,
             reason,
-            &format!("the machine runs {system}"),
+            &format!("{system} is applied and confirmed"),
             now,
         );
     }
@@ -201,6 +203,15 @@ impl Progress {
             self.set(READY, Truth::False, obstacle.reason, &message, now);
         }
         self.set_stalled(obstacle.category, now);
+    }
+
+    /// How long the configuration has not been Ready; zero when it is.
+    pub(super) fn unready_for(&self, now: Timestamp) -> Duration {
+        condition::find(&self.status.conditions, READY)
+            .filter(|ready| ready.status != "True")
+            .map(|ready| now.duration_since(ready.last_transition_time.0))
+            .and_then(|passed| Duration::try_from(passed).ok())
+            .unwrap_or_default()
     }
 
     fn was_ready_for_this_spec(&self) -> bool {
@@ -300,5 +311,128 @@ fn doing(step: Step) -> &'static str {
         Step::Activate => "the system is being activated",
         Step::Confirm => "the host is being asked over a new connection",
         Step::Record => "the result is being recorded",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nico_api::NixosConfiguration;
+    use nico_git::Credentials;
+
+    use super::super::files::Files;
+    use super::super::wanted::Request;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn wanted() -> Wanted {
+        let mut configuration = NixosConfiguration::default();
+        configuration.spec.git_repo = Some("https://git.example/a.git".to_owned());
+        configuration.spec.flake = "#web".to_owned();
+        Wanted::new(
+            &configuration,
+            Request::read(&configuration, Purpose::Install).unwrap(),
+            Credentials::Anonymous,
+            "a".repeat(40).parse().unwrap(),
+            Files::default(),
+        )
+    }
+
+    fn started() -> Progress {
+        let mut progress = Progress::of(None, Some(3), "m", Purpose::Install);
+        progress.start(&wanted(), at(100), 0, at(100));
+        progress
+    }
+
+    fn applied() -> Applied {
+        Applied {
+            system: "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-system"
+                .parse()
+                .unwrap(),
+            generation: Some(7),
+            reboot_required: Some(false),
+        }
+    }
+
+    /// Type, status and reason of every condition of a step, and of Ready.
+    fn shown(progress: &Progress) -> Vec<String> {
+        STEPS
+            .into_iter()
+            .chain([READY])
+            .filter_map(|kind| condition::find(&progress.status.conditions, kind))
+            .map(|it| format!("{}={} {}", it.type_, it.status, it.reason))
+            .collect()
+    }
+
+    #[test]
+    fn a_step_under_way_shows_what_is_done_and_what_is_still_to_come() {
+        let mut progress = started();
+        progress.enter(Step::Build, at(101));
+        assert_eq!(
+            shown(&progress),
+            [
+                "SourceReady=True Resolved",
+                "Evaluated=True Evaluated",
+                "Built=Unknown InProgress",
+                "Copied=Unknown Pending",
+                "Activated=Unknown Pending",
+                "Ready=False InProgress",
+            ]
+        );
+        assert!(!touched_the_host(progress.status()));
+    }
+
+    #[test]
+    fn the_host_counts_as_touched_from_the_moment_before_it_is() {
+        let mut progress = started();
+        progress.enter(Step::Activate, at(101));
+        assert!(touched_the_host(progress.status()));
+        // A later attempt that does not get so far does not change that.
+        progress.start(&wanted(), at(200), 0, at(200));
+        assert!(touched_the_host(progress.status()));
+    }
+
+    #[test]
+    fn a_failure_shows_in_its_step_and_in_ready_and_is_counted() {
+        let mut progress = started();
+        progress.enter(Step::Evaluate, at(101));
+        let failure = Failure {
+            reason: ConfigurationReason::EvaluationFailed,
+            message: "undefined variable".to_owned(),
+            category: Category::InvalidInput,
+        };
+        progress.fail(&failure, at(102));
+        assert_eq!(shown(&progress)[1], "Evaluated=False EvaluationFailed");
+        assert_eq!(shown(&progress)[5], "Ready=False EvaluationFailed");
+        assert!(condition::is_true(&progress.status.conditions, STALLED));
+        let attempt = progress.status.last_attempt.unwrap();
+        assert_eq!(attempt.outcome, Some(Outcome::Failed));
+        assert_eq!(attempt.failures, Some(1));
+        assert_eq!(attempt.message.as_deref(), Some("undefined variable"));
+    }
+
+    #[test]
+    fn a_success_is_recorded_whole() {
+        let mut progress = started();
+        progress.succeed(&wanted(), &applied(), at(110));
+        assert!(shown(&progress).iter().all(|line| line.contains("=True")));
+        let status = progress.status();
+        assert_eq!(status.observed_generation, Some(3));
+        assert_eq!(status.generation, Some(7));
+        assert_eq!(status.applied_commit, Some("a".repeat(40)));
+        assert_eq!(status.configuration_hash, Some(wanted().configuration_hash));
+    }
+
+    #[test]
+    fn what_is_known_of_another_machine_is_left_behind() {
+        let mut progress = started();
+        progress.succeed(&wanted(), &applied(), at(110));
+        let same = Progress::of(Some(progress.status()), Some(4), "m", Purpose::Install);
+        assert!(touched_the_host(same.status()));
+        let other = Progress::of(Some(progress.status()), Some(4), "n", Purpose::Install);
+        assert!(!touched_the_host(other.status()));
+        assert_eq!(other.status().target_machine.as_deref(), Some("n"));
     }
 }
