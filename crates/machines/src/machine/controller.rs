@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::{Action, Config, ReconcileRequest};
+use kube::runtime::controller::{self, Action, Config, ReconcileRequest};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event as WatchEvent, watcher};
 use kube::runtime::{WatchStreamExt, applier};
@@ -137,9 +137,13 @@ pub(crate) async fn run(
         Config::default(),
     )
     .for_each(|outcome| {
-        if let Err(error) = outcome {
-            // Objects that are gone, and watches that are opened again: nothing is lost.
-            tracing::debug!(%error, "machine controller");
+        match outcome {
+            Err(controller::Error::QueueError(error)) => {
+                tracing::warn!(error = chain(&error), "cannot watch Machines; trying again");
+            }
+            // Objects that are gone, and failures that the error policy has told.
+            Err(error) => tracing::debug!(%error, "machine not reconciled"),
+            Ok(_) => {}
         }
         future::ready(())
     })
