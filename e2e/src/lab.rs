@@ -207,7 +207,7 @@ impl Lab {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let described = self.kubectl(&["describe", "mach,nixconf,kcluster"]).await;
+        let described = self.kubectl(&["describe", "nixconf,kcluster"]).await;
         let log = self.operator_log();
         let lines: Vec<&str> = log
             .lines()

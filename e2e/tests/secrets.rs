@@ -44,34 +44,6 @@ async fn keys_and_tokens_are_only_where_the_flake_delivers_them() -> Result<()> 
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_and_tokens_that_are_delivered_to_the_host_are_in_no_store() -> Result<()> {
-    if skipped() {
-        return Ok(());
-    }
-    let mut lab = Lab::start(FIVE_HOSTS, &[("RUST_LOG", "debug")]).await?;
-    lab.run(async |lab| {
-        lab.create_machines().await?;
-        let cluster = lab
-            .cluster("home")
-            .replace("spec:\n", "spec:\n  secretDelivery: Host\n");
-        lab.apply(&cluster).await?;
-        lab.kubectl(&[
-            "wait",
-            "--for=condition=Ready",
-            "kcluster/home",
-            "--timeout=120s",
-        ])
-        .await?;
-        for (needle, path) in search(lab, &needles(lab).await?)? {
-            let on_host = path.to_string_lossy().contains("/disk/var/lib/nio/files/");
-            ensure!(on_host, "{needle} is in {}", path.display());
-        }
-        Ok(())
-    })
-    .await
-}
-
 async fn needles(lab: &Lab) -> Result<Vec<Needle>> {
     let key = lab.stack.sandbox().private_key()?;
     // The secret half of the key is in the last lines; the first is the same for all keys.
