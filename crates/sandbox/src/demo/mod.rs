@@ -312,18 +312,9 @@ impl Story<'_> {
         let key = stack.sandbox().private_key()?;
         let from_file = "--from-file=ssh-privatekey=/dev/stdin";
         let create = ["create", "secret", "generic", KEY_SECRET, from_file];
-        let as_manifest = ["--dry-run=client", "-o", "yaml"];
-        let apply = ["apply", "-f", "-"];
-        self.terminal.command(&format!(
-            "kubectl {} {} < id_ed25519 | kubectl {}",
-            create.join(" "),
-            as_manifest.join(" "),
-            apply.join(" ")
-        ));
-        let manifest = kubectl
-            .run_with_input(&[&create[..], &as_manifest].concat(), &key)
-            .await?;
-        let output = kubectl.run_with_input(&apply, &manifest).await?;
+        self.terminal
+            .command(&format!("kubectl {} < id_ed25519", create.join(" ")));
+        let output = kubectl.run_with_input(&create, &key).await?;
         self.terminal.output(&output);
         self.user(kubectl, &["apply", "-f", "machines.yaml"]).await
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
 use nico_api::condition;
 use nico_api::kubernetes_cluster::conditions as cluster_conditions;
 use nico_api::machine::conditions as machine_conditions;
@@ -32,12 +33,12 @@ pub(super) fn rows(snapshot: &Snapshot) -> Vec<Row> {
         .machines
         .iter()
         .map(|machine| {
-            let name = machine.metadata.name.clone().unwrap_or_default();
+            let name = machine.name_any();
             let cells = [
                 reachability(machine),
                 machine.label(labels::ROLE).unwrap_or("free").to_owned(),
                 configuration(snapshot, &name),
-                node(snapshot, &name),
+                node(snapshot, machine),
             ];
             Row {
                 machine: name,
@@ -163,18 +164,20 @@ fn configuration(snapshot: &Snapshot, machine: &str) -> String {
     }
 }
 
-fn node(snapshot: &Snapshot, machine: &str) -> String {
+fn node(snapshot: &Snapshot, machine: &Machine) -> String {
     let status = snapshot
         .cluster
         .as_ref()
         .and_then(|cluster| cluster.status.as_ref());
-    let planes = status.map(|status| [&status.control_plane, &status.data_plane]);
-    let is_ready = planes
+    let is_ready = status
+        .map(|status| [&status.control_plane, &status.data_plane])
         .into_iter()
         .flatten()
         .flatten()
-        .any(|plane| plane.ready_machines.iter().any(|ready| ready == machine));
-    if is_ready { "ready" } else { "-" }.to_owned()
+        .any(|plane| plane.ready_machines.contains(&machine.name_any()));
+    // A cluster that is being deleted still says what was true before a machine was freed.
+    let is_claimed = machine.label(labels::ROLE).is_some();
+    if is_ready && is_claimed { "ready" } else { "-" }.to_owned()
 }
 
 #[cfg(test)]
