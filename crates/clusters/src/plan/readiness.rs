@@ -90,9 +90,9 @@ impl Member {
                 Some(progress(state))
             }
             ConfigurationState::Applied => match &self.node {
-                NodeState::NotAsked
-                | NodeState::Ready
-                | NodeState::Unknown { was_ready: true } => None,
+                NodeState::NotAsked | NodeState::Ready | NodeState::Unknown { was_ready: true } => {
+                    None
+                }
                 NodeState::Unknown { was_ready: false } => {
                     Some("cannot be asked for in the new cluster".to_owned())
                 }
