@@ -22,6 +22,7 @@ use nico_runtime::category::{Categorized, Category};
 use nico_runtime::context::Context;
 use nico_runtime::events::{Event, EventKind, Events};
 use nico_ssh::Access;
+use tokio::sync::OnceCell;
 
 use crate::kubeconfig::{Hosts, SshHosts};
 use crate::metrics::Metrics;
@@ -111,6 +112,7 @@ pub async fn run_with(
     metrics.read_from(clusters.clone());
     let state = Arc::new(State {
         failures: Mutex::default(),
+        machines_known: OnceCell::new(),
         reconciler: Reconciler {
             observer: Observer {
                 sources: Sources::new(client.clone(), &settings),
@@ -155,9 +157,24 @@ struct State {
     reconciler: Reconciler,
     /// How often in a row each cluster failed.
     failures: Mutex<HashMap<ObjectRef<GuardedCluster>, u32>>,
+    /// Set once the cache has all machines.
+    machines_known: OnceCell<()>,
 }
 
 impl State {
+    /// Waits until the cache has all machines: those that are missing would seem to be no more.
+    ///
+    /// Only one look waits for the cache itself, the others for that one, because of several
+    /// futures of one task that wait for a cache only the last is woken.
+    async fn machines_are_known(&self) -> Result<(), Error> {
+        let ready = async || self.reconciler.observer.machines.wait_until_ready().await;
+        self.machines_known
+            .get_or_try_init(ready)
+            .await
+            .map(drop)
+            .map_err(|_| Error::Stopping)
+    }
+
     fn failed(&self, cluster: ObjectRef<GuardedCluster>) -> u32 {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(cluster).or_default();
@@ -198,14 +215,7 @@ async fn look(cluster: Arc<GuardedCluster>, state: Arc<State>) -> Result<Action,
             .await;
         return Ok(Action::await_change());
     }
-    // Without all machines in the cache, those that are missing would seem to be no more.
-    state
-        .reconciler
-        .observer
-        .machines
-        .wait_until_ready()
-        .await
-        .map_err(|_| Error::Stopping)?;
+    state.machines_are_known().await?;
     let namespace = cluster.namespace().unwrap_or_default();
     let again = state
         .reconciler

@@ -231,7 +231,8 @@ impl Observer {
                 Some(Rival {
                     uid: other.metadata.uid.clone()?,
                     created: other.metadata.creation_timestamp.as_ref()?.0,
-                    control_plane_size: other.spec.control_plane.size(),
+                    control_plane: other.spec.control_plane.clone(),
+                    data_plane: other.spec.data_plane(),
                     started: other
                         .status
                         .as_ref()

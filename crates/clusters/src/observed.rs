@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use nico_api::kubernetes_cluster::Plane;
 use nico_api::names::{CommitId, GitUrl, MachineName};
 use nico_api::reason::ClusterReason;
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
@@ -42,14 +43,16 @@ pub struct Observed {
 }
 
 /// Another cluster of the namespace, as far as it competes for machines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rival {
     /// Its uid.
     pub uid: String,
     /// When it was created.
     pub created: Timestamp,
-    /// How many control-plane machines it wants.
-    pub control_plane_size: usize,
+    /// The control plane that it wants.
+    pub control_plane: Plane,
+    /// The workers that it wants.
+    pub data_plane: Plane,
     /// Whether something was created on a machine for it, after which it gives nothing back.
     pub started: bool,
 }

@@ -105,7 +105,11 @@ impl Race {
             .map(|other| Rival {
                 uid: self::uid(other),
                 created: at(self.contenders[other].created),
-                control_plane_size: self.contenders[other].control_plane.size(),
+                control_plane: self.contenders[other].control_plane.clone(),
+                data_plane: self.contenders[other]
+                    .data_plane
+                    .clone()
+                    .unwrap_or_default(),
                 started: past
                     .configurations
                     .values()

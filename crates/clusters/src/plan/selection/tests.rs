@@ -50,7 +50,8 @@ fn rival(name: &str, created: i64) -> Rival {
     Rival {
         uid: format!("{name}-uid"),
         created: at(created),
-        control_plane_size: 3,
+        control_plane: named(&["m-1", "m-2", "m-3"]),
+        data_plane: chosen("none", 0),
         started: false,
     }
 }
