@@ -15,10 +15,15 @@ fn explained(page: &str) -> BTreeSet<&str> {
 #[test]
 fn every_reason_is_explained_and_no_other() {
     let page = include_str!("../../../docs/troubleshooting.md");
-    let reasons: BTreeSet<_> =
-        nico_api::reason::all().into_iter().map(|(_, reason, _)| reason).collect();
+    let reasons: BTreeSet<_> = nico_api::reason::all()
+        .into_iter()
+        .map(|(_, reason, _)| reason)
+        .collect();
     let explained = explained(page);
     let missing: Vec<_> = reasons.difference(&explained).collect();
     let unknown: Vec<_> = explained.difference(&reasons).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "missing {missing:?}, unknown {unknown:?}"
+    );
 }

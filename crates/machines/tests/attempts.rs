@@ -1,6 +1,9 @@
 //! Attempts on a real host: a namespace with its own address, `sshd` and `/nix`, driven with the
 //! real `git`, `nix` and SSH.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Leader election against the API server: one leader at a time, and always one again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};

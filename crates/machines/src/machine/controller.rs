@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 /// A Machine, or why an object is none: one that cannot be read stops no other.
 pub(super) type Guarded = DeserializeGuard<Machine>;
 
-/// Owns what is said on objects that are no Machines; see [`report_unreadable`].
+/// Owns what is said on objects that are no Machines; see [`Controller::report_unreadable`].
 const UNREADABLE_MANAGER: &str = "nio-machine-controller-unreadable";
 
 /// A write that lost against another one is made again from what is true then.
