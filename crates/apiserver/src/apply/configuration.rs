@@ -7,7 +7,7 @@ use super::compare::{Comparison, compare};
 use super::error::{ApplyError, Conflict};
 use super::field_set::FieldSet;
 use super::last_applied;
-use super::managers::{Identity, Managers, Ownership};
+use super::managers::{Identity, Managers, OwnedFields, Ownership};
 use super::merge::merge;
 use super::owned::{fields_of, problem};
 use super::remove::remove;
@@ -73,12 +73,15 @@ pub fn apply(
     let configuration = settable_part(applied, request, merge_type);
     let identity = Identity::applier(&request.manager, request.subresource.as_deref());
     let before = managers.0.remove(&identity);
-    let claimed =
-        fields_of(&configuration, merge_type).difference(&FieldSet::of_fields(UNOWNED_FIELDS));
+    let claimed = fields_of(&configuration, merge_type).difference(&UNOWNED_FIELDS);
+    let abandoned = match &before {
+        Some(before) => before.fields.set().difference(&claimed),
+        None => FieldSet::default(),
+    };
     managers.0.insert(
         identity.clone(),
         Ownership {
-            fields: claimed,
+            fields: OwnedFields::Read(claimed),
             api_version: request.api_version.clone(),
             time: before.as_ref().and_then(|before| before.time.clone()),
         },
@@ -86,8 +89,10 @@ pub fn apply(
 
     let merged = merge(&live, &configuration, merge_type);
     let mut result = match &before {
-        Some(before) => drop_abandoned(&merged, &before.fields, &managers, merge_type),
-        None => merged,
+        Some(before) if !abandoned.is_empty() => {
+            drop_abandoned(&merged, &before.fields.set(), &managers, merge_type)
+        }
+        _ => merged,
     };
     let comparison = compare(&live, &result, merge_type);
     let own = last_applied::fields_owned_by_client(&request.manager, &live, merge_type);
@@ -132,7 +137,7 @@ fn owners_before(live: Option<&Value>, request: &ApplyRequest, types: &TypeInfo)
     let Some(live) = live else {
         return Managers::default();
     };
-    let managers = Managers::of(live);
+    let managers = Managers::of_stored(live);
     if !managers.0.is_empty() {
         return managers;
     }
@@ -179,7 +184,7 @@ fn drop_abandoned(
         .0
         .values()
         .fold(FieldSet::default(), |owned, ownership| {
-            owned.union(&ownership.fields)
+            owned.union(&ownership.fields.set())
         })
         .with_named_parents(merge_type);
 

@@ -153,6 +153,17 @@ impl FieldSet {
         members.chain(under).collect()
     }
 
+    /// Whether some path of the set is in one that is still as managed fields write it.
+    pub(super) fn overlaps_written(&self, fields: &Value) -> bool {
+        let under = |element: &PathElement| fields.get(element.to_fields_v1());
+        self.members
+            .iter()
+            .any(|element| under(element).is_some_and(is_member))
+            || self.children.iter().any(|(element, set)| {
+                under(element).is_some_and(|fields| set.overlaps_written(fields))
+            })
+    }
+
     /// Reads the set as managed fields write it (`FieldsV1`).
     pub(super) fn from_fields_v1(fields: &Value) -> Option<FieldSet> {
         let mut set = FieldSet::default();
@@ -161,8 +172,10 @@ impl FieldSet {
                 continue;
             }
             let element = PathElement::parse(name)?;
-            let fields = under.as_object()?;
-            if fields.is_empty() || fields.contains_key(".") {
+            if !under.is_object() {
+                return None;
+            }
+            if is_member(under) {
                 set.insert(element.clone());
             }
             set.insert_under(element, FieldSet::from_fields_v1(under)?);
@@ -190,6 +203,13 @@ impl FieldSet {
         });
         fields.collect()
     }
+}
+
+/// Whether what is written under a path says that the path itself is in the set.
+fn is_member(under: &Value) -> bool {
+    under
+        .as_object()
+        .is_some_and(|fields| fields.is_empty() || fields.contains_key("."))
 }
 
 #[cfg(test)]
@@ -231,6 +251,12 @@ mod tests {
         #[test]
         fn what_is_written_is_read_again(set in field_set()) {
             prop_assert_eq!(FieldSet::from_fields_v1(&set.to_fields_v1()), Some(set));
+        }
+
+        #[test]
+        fn sets_overlap_if_they_have_paths_in_common(a in field_set(), b in field_set()) {
+            let overlap = !a.intersection(&b).is_empty();
+            prop_assert_eq!(a.overlaps_written(&b.to_fields_v1()), overlap);
         }
 
         #[test]

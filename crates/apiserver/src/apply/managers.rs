@@ -1,5 +1,6 @@
 //! The entries of `metadata.managedFields`: who owns which fields.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -75,10 +76,61 @@ impl Identity {
 /// The fields of one manager.
 #[derive(Debug, Clone)]
 pub(super) struct Ownership {
-    pub(super) fields: FieldSet,
+    pub(super) fields: OwnedFields,
     pub(super) api_version: String,
     /// When the manager last changed something, in RFC 3339.
     pub(super) time: Option<String>,
+}
+
+/// A set of fields. Most of those in an object are not touched by a write and can stay as
+/// they are written.
+#[derive(Debug, Clone)]
+pub(super) enum OwnedFields {
+    /// As managed fields write it.
+    Written(Value),
+    /// As a set.
+    Read(FieldSet),
+}
+
+impl OwnedFields {
+    /// The set.
+    pub(super) fn set(&self) -> Cow<'_, FieldSet> {
+        match self {
+            OwnedFields::Written(fields) => {
+                Cow::Owned(FieldSet::from_fields_v1(fields).unwrap_or_default())
+            }
+            OwnedFields::Read(set) => Cow::Borrowed(set),
+        }
+    }
+
+    /// The fields that are also in `other`.
+    pub(super) fn intersection(&self, other: &FieldSet) -> FieldSet {
+        match self {
+            OwnedFields::Written(fields) if !other.overlaps_written(fields) => FieldSet::default(),
+            _ => self.set().intersection(other),
+        }
+    }
+
+    fn remove(&mut self, other: &FieldSet) {
+        match self {
+            OwnedFields::Written(fields) if !other.overlaps_written(fields) => {}
+            _ => *self = OwnedFields::Read(self.set().difference(other)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            OwnedFields::Written(fields) => fields.as_object().is_none_or(Map::is_empty),
+            OwnedFields::Read(set) => set.is_empty(),
+        }
+    }
+
+    fn into_fields_v1(self) -> Value {
+        match self {
+            OwnedFields::Written(fields) => fields,
+            OwnedFields::Read(set) => set.to_fields_v1(),
+        }
+    }
 }
 
 /// All owners of an object's fields.
@@ -86,12 +138,19 @@ pub(super) struct Ownership {
 pub(super) struct Managers(pub(super) BTreeMap<Identity, Ownership>);
 
 impl Managers {
-    /// Reads the managed fields of an object; none if they cannot be understood.
-    pub(super) fn of(object: &Value) -> Self {
-        Self::read(object).unwrap_or_default()
+    /// The owners of a stored object; none if they cannot be understood.
+    pub(super) fn of_stored(object: &Value) -> Self {
+        let keep = |fields: &Value| Some(OwnedFields::Written(fields.clone()));
+        Self::read(object, keep).unwrap_or_default()
     }
 
-    fn read(object: &Value) -> Option<Self> {
+    /// The owners that a client sends; none if they cannot be understood.
+    pub(super) fn of_client(object: &Value) -> Self {
+        let parse = |fields: &Value| FieldSet::from_fields_v1(fields).map(OwnedFields::Read);
+        Self::read(object, parse).unwrap_or_default()
+    }
+
+    fn read(object: &Value, read_fields: impl Fn(&Value) -> Option<OwnedFields>) -> Option<Self> {
         let mut managers = BTreeMap::new();
         for entry in object.pointer("/metadata/managedFields")?.as_array()? {
             let text = |name: &str| entry.get(name).and_then(Value::as_str);
@@ -106,8 +165,8 @@ impl Managers {
                 return None;
             }
             let fields = match entry.get("fieldsV1") {
-                None | Some(Value::Null) => FieldSet::default(),
-                Some(fields) => FieldSet::from_fields_v1(fields)?,
+                None | Some(Value::Null) => OwnedFields::Read(FieldSet::default()),
+                Some(fields) => read_fields(fields)?,
             };
             let ownership = Ownership {
                 fields,
@@ -144,7 +203,7 @@ impl Managers {
     pub(super) fn release(&mut self, set: &FieldSet, except: Option<&Identity>) {
         for (identity, ownership) in &mut self.0 {
             if Some(identity) != except {
-                ownership.fields = ownership.fields.difference(set);
+                ownership.fields.remove(set);
             }
         }
     }
@@ -169,9 +228,13 @@ impl Managers {
                 continue;
             };
             let bucket = Identity::updater(ANCIENT_CHANGES, &version, None);
+            if identity == bucket {
+                continue;
+            }
             let first = self.0.remove(&bucket).or_else(|| self.0.remove(oldest));
             if let (Some(first), Some(mut merged)) = (first, self.0.remove(&identity)) {
-                merged.fields = merged.fields.union(&first.fields);
+                let together = merged.fields.set().union(&first.fields.set());
+                merged.fields = OwnedFields::Read(together);
                 self.0.insert(bucket, merged);
                 count -= 1;
             }
@@ -189,7 +252,7 @@ fn entry(identity: &Identity, ownership: Ownership) -> Value {
         entry["time"] = Value::from(time);
     }
     entry["fieldsType"] = Value::from("FieldsV1");
-    entry["fieldsV1"] = ownership.fields.to_fields_v1();
+    entry["fieldsV1"] = ownership.fields.into_fields_v1();
     if !identity.subresource.is_empty() {
         entry["subresource"] = Value::from(identity.subresource.as_str());
     }

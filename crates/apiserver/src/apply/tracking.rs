@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::UNOWNED_FIELDS;
 use super::compare::{Comparison, compare};
 use super::field_set::FieldSet;
-use super::managers::{Identity, Managers, Ownership};
+use super::managers::{Identity, Managers, OwnedFields, Ownership};
 use super::types::TypeInfo;
 
 /// A write that is not an apply.
@@ -39,38 +39,33 @@ pub fn track_update(
     request: &UpdateRequest,
     types: &TypeInfo,
 ) {
-    let mut managers = managers_of_update(before, after, request);
+    let managers = managers_of_update(before, after, request);
     if before.is_some() && managers.0.is_empty() {
-        Managers::default().write(after);
-        return;
+        return managers.write(after);
     }
-    let comparison = changes(before, after, types);
     let reset = FieldSet::of_fields(request.reset_fields.iter().map(String::as_str));
+    let comparison = changes(before, after, types).without(&reset);
     let identity = Identity::updater(
         &request.manager,
         &request.api_version,
         request.subresource.as_deref(),
     );
-    own_changes(
-        &mut managers,
-        identity,
-        &comparison.without(&reset),
-        request,
-    );
-    managers.write(after);
+    own_changes(managers, identity, &comparison, request).write(after);
 }
 
 /// The owners from which an update starts.
 fn managers_of_update(before: Option<&Value>, after: &Value, request: &UpdateRequest) -> Managers {
-    let stored = before.map(Managers::of).unwrap_or_default();
-    if request.subresource.is_some() {
-        return stored;
+    let managed_fields = |object: &Value| object.pointer("/metadata/managedFields").cloned();
+    let stored = || before.map(Managers::of_stored).unwrap_or_default();
+    let sent = managed_fields(after);
+    if request.subresource.is_some() || sent == before.and_then(managed_fields) {
+        return stored();
     }
-    if after.pointer("/metadata/managedFields") == Some(&json!([{}])) {
+    if sent == Some(json!([{}])) {
         return Managers::default();
     }
-    let sent = Managers::of(after);
-    if sent.0.is_empty() { stored } else { sent }
+    let sent = Managers::of_client(after);
+    if sent.0.is_empty() { stored() } else { sent }
 }
 
 /// What a write changes.
@@ -81,28 +76,29 @@ fn changes(before: Option<&Value>, after: &Value, types: &TypeInfo) -> Compariso
 }
 
 /// Makes a writer the only owner of what it changed.
-pub(super) fn own_changes(
-    managers: &mut Managers,
+fn own_changes(
+    mut managers: Managers,
     identity: Identity,
     comparison: &Comparison,
     request: &UpdateRequest,
-) {
+) -> Managers {
     let written = comparison.added.union(&comparison.modified);
     managers.release(&written.union(&comparison.removed), None);
-    let written = written.difference(&FieldSet::of_fields(UNOWNED_FIELDS));
+    let written = written.difference(&UNOWNED_FIELDS);
     if written.is_empty() {
-        return;
+        return managers;
     }
-    let before = managers
-        .0
-        .remove(&identity)
-        .map(|ownership| ownership.fields);
+    let fields = match managers.0.remove(&identity) {
+        Some(before) => before.fields.set().union(&written),
+        None => written,
+    };
     let ownership = Ownership {
-        fields: before.unwrap_or_default().union(&written),
+        fields: OwnedFields::Read(fields),
         api_version: request.api_version.clone(),
         time: Some(request.now.clone()),
     };
     managers.0.insert(identity, ownership);
+    managers
 }
 
 /// Ownership of an object that has been written before anybody kept track of it.
@@ -111,13 +107,11 @@ pub(super) fn own_everything(
     request: &UpdateRequest,
     types: &TypeInfo,
 ) -> Managers {
-    let mut managers = Managers::default();
     let identity = Identity::updater(&request.manager, &request.api_version, None);
     own_changes(
-        &mut managers,
+        Managers::default(),
         identity,
         &changes(None, object, types),
         request,
-    );
-    managers
+    )
 }

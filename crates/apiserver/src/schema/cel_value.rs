@@ -1,6 +1,6 @@
 //! Values of custom resources as CEL sees them: typed by the schema.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
@@ -37,6 +37,9 @@ const RESERVED_WORDS: [&str; 21] = [
     "while",
 ];
 
+/// A value of which the schema says nothing.
+static ANYTHING: LazyLock<Node> = LazyLock::new(Node::default);
+
 static TIMESTAMP: LazyLock<Expression> = LazyLock::new(|| conversion("timestamp(text)"));
 static DURATION: LazyLock<Expression> = LazyLock::new(|| conversion("duration(text)"));
 
@@ -45,35 +48,38 @@ fn conversion(expression: &str) -> Expression {
 }
 
 /// A value as an expression sees it. Numbers of type `number` are doubles even if they
-/// are whole; dates, durations and bytes get their own types. `functions` is a context with
+/// are whole; dates, durations and bytes get their own types. With `only`, the value has no
+/// other fields than these, named as expressions name them. `functions` is a context with
 /// the functions of CEL.
-pub(super) fn to_cel(node: &Node, value: &Value, functions: &Context<'_>) -> CelValue {
+pub(super) fn to_cel(
+    node: &Node,
+    value: &Value,
+    only: Option<&BTreeSet<&str>>,
+    functions: &Context<'_>,
+) -> CelValue {
     match value {
         Value::Null => CelValue::Null,
         Value::Bool(flag) => CelValue::Bool(*flag),
         Value::Number(number) => number_to_cel(number, node.value_type),
         Value::String(text) => string_to_cel(node, text, functions),
         Value::Array(items) => {
-            let unknown = Node::default();
-            let item_node = node.items.as_deref().unwrap_or(&unknown);
-            CelValue::List(Arc::new(
-                items
-                    .iter()
-                    .map(|item| to_cel(item_node, item, functions))
-                    .collect(),
-            ))
+            let item_node = node.items.as_deref().unwrap_or(&ANYTHING);
+            let items = items
+                .iter()
+                .map(|item| to_cel(item_node, item, None, functions));
+            CelValue::List(Arc::new(items.collect()))
         }
         Value::Object(fields) => {
-            let unknown = Node::default();
             let is_map = node.additional_properties.is_some();
-            let map: HashMap<Key, CelValue> = fields
-                .iter()
-                .map(|(name, value)| {
-                    let key = if is_map { name.clone() } else { escape(name) };
-                    let field = node.field(name).unwrap_or(&unknown);
-                    (Key::String(Arc::new(key)), to_cel(field, value, functions))
-                })
-                .collect();
+            let mut map: HashMap<Key, CelValue> = HashMap::new();
+            for (name, value) in fields {
+                let key = if is_map { name.clone() } else { escape(name) };
+                if only.is_none_or(|only| only.contains(key.as_str())) {
+                    let field = node.field(name).unwrap_or(&ANYTHING);
+                    let value = to_cel(field, value, None, functions);
+                    map.insert(Key::String(Arc::new(key)), value);
+                }
+            }
             CelValue::Map(Map { map: Arc::new(map) })
         }
     }
@@ -116,6 +122,9 @@ fn convert(expression: &Expression, text: &str, functions: &Context<'_>) -> Opti
 pub(super) fn escape(name: &str) -> String {
     if RESERVED_WORDS.contains(&name) {
         return format!("__{name}__");
+    }
+    if !name.contains(['.', '-', '/']) && !name.contains("__") {
+        return name.to_owned();
     }
     name.replace("__", "__underscores__")
         .replace('.', "__dot__")

@@ -15,7 +15,6 @@ use super::{
 #[derive(Debug)]
 pub struct Schema {
     root: Node,
-    has_rules: bool,
     merge_type: Arc<MergeType>,
 }
 
@@ -36,13 +35,8 @@ impl Schema {
             causes = rule_checks::check_defaults(&root);
         }
         if causes.is_empty() {
-            let has_rules = has_rules(&root);
             let merge_type = Arc::new(merge_type_of_resource(&root));
-            Ok(Self {
-                root,
-                has_rules,
-                merge_type,
-            })
+            Ok(Self { root, merge_type })
         } else {
             Err(causes)
         }
@@ -73,7 +67,7 @@ impl Schema {
         if !duplicates.is_empty() && !had_duplicates() {
             causes.extend(duplicates);
         }
-        if !self.has_rules {
+        if !self.root.has_rules {
             return causes;
         }
         if causes.iter().any(blocks_rules) {
@@ -104,17 +98,6 @@ fn blocks_rules(cause: &Cause) -> bool {
             | CauseReason::FieldValueTooMany
             | CauseReason::FieldValueTypeInvalid
     )
-}
-
-fn has_rules(node: &Node) -> bool {
-    !node.rules.is_empty()
-        || node.properties.values().any(has_rules)
-        || node.items.as_deref().is_some_and(has_rules)
-        || node
-            .additional_properties
-            .as_ref()
-            .and_then(Additional::values)
-            .is_some_and(has_rules)
 }
 
 /// The merge behaviour of an object with metadata of its own.

@@ -1,5 +1,7 @@
 //! Expressions in CEL: parsed with the syntax and macros that rules of Kubernetes may use.
 
+use std::collections::BTreeSet;
+
 use kube_cel::cel::common::ast::{
     ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, operators,
 };
@@ -39,9 +41,50 @@ impl Expression {
         self.0.references().has_variable(name)
     }
 
+    /// The fields of the variable `name` that the expression looks at; nothing if it looks
+    /// at the variable as a whole.
+    pub(super) fn fields_of(&self, name: &str) -> Option<BTreeSet<String>> {
+        let mut fields = BTreeSet::new();
+        collect_fields(&self.0, name, &mut fields).then_some(fields)
+    }
+
     /// The syntax tree.
     pub(super) fn tree(&self) -> &IdedExpr {
         &self.0
+    }
+}
+
+/// Collects the fields of a variable; says whether they are all that is looked at.
+fn collect_fields(tree: &IdedExpr, name: &str, fields: &mut BTreeSet<String>) -> bool {
+    let is_variable = |tree: &IdedExpr| matches!(&tree.expr, Expr::Ident(found) if found == name);
+    match &tree.expr {
+        Expr::Ident(found) => found != name,
+        Expr::Select(select) if is_variable(&select.operand) => {
+            fields.insert(select.field.clone());
+            true
+        }
+        Expr::Unspecified | Expr::Literal(_) => true,
+        Expr::Select(select) => collect_fields(&select.operand, name, fields),
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .all(|child| collect_fields(child, name, fields)),
+        Expr::Comprehension(inner) => [
+            &inner.iter_range,
+            &inner.accu_init,
+            &inner.loop_cond,
+            &inner.loop_step,
+            &inner.result,
+        ]
+        .into_iter()
+        .all(|child| collect_fields(child, name, fields)),
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .all(|child| collect_fields(child, name, fields)),
+        Expr::Map(_) | Expr::Struct(_) => false,
     }
 }
 
@@ -131,5 +174,30 @@ fn values(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
     match entry {
         EntryExpr::StructField(field) => vec![&mut field.value],
         EntryExpr::MapEntry(entry) => vec![&mut entry.key, &mut entry.value],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_that_are_looked_at_are_known() {
+        for (source, fields) in [
+            ("self.min <= self.max", Some(vec!["max", "min"])),
+            ("has(self.a) || size(self.b.c) > 0", Some(vec!["a", "b"])),
+            ("self.l.all(item, item.v == self.v)", Some(vec!["l", "v"])),
+            ("oldSelf.x == 1", Some(vec![])),
+            ("self == oldSelf", None),
+            ("self['a'] == 1", None),
+            ("size(self) > 1 && self.a == 1", None),
+            ("self.?a.hasValue()", None),
+        ] {
+            let found = Expression::parse(source).unwrap().fields_of("self");
+            let found = found
+                .as_ref()
+                .map(|fields| fields.iter().map(String::as_str).collect());
+            assert_eq!(found, fields, "{source}");
+        }
     }
 }

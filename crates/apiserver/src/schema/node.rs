@@ -66,6 +66,8 @@ pub(super) struct Node {
     pub(super) one_of: Vec<Node>,
     pub(super) not: Option<Box<Node>>,
     pub(super) rules: Vec<Rule>,
+    /// Whether there are rules here or further inside.
+    pub(super) has_rules: bool,
 }
 
 /// What a schema says about entries of a map.
@@ -111,6 +113,16 @@ impl Node {
     /// Reads a schema that has passed the structural checks; what they do not know is
     /// passed over.
     pub(super) fn read(schema: &Value) -> Self {
+        let mut node = Self::read_node(schema);
+        node.has_rules = !node.rules.is_empty()
+            || node.properties.values().any(|property| property.has_rules)
+            || node.items.as_ref().is_some_and(|items| items.has_rules)
+            || matches!(&node.additional_properties,
+                Some(Additional::Values(values)) if values.has_rules);
+        node
+    }
+
+    fn read_node(schema: &Value) -> Self {
         let flag = |name: &str| schema.get(name) == Some(&Value::Bool(true));
         let read_list = |name: &str| -> Vec<Node> {
             let branches = schema.get(name).and_then(Value::as_array);
@@ -150,6 +162,7 @@ impl Node {
             one_of: read_list("oneOf"),
             not: schema.get("not").map(|not| Box::new(Node::read(not))),
             rules: Rule::read_all(schema),
+            has_rules: false,
         }
     }
 

@@ -5,6 +5,7 @@
 //! compared with those of the same keys before, unchanged values are not complained about,
 //! and `optionalOldSelf` gives an optional value.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube_cel::KubeCelExt;
@@ -35,6 +36,9 @@ pub(super) struct Rule {
     message_expression: Option<Expression>,
     /// Whether the rule compares with the value before.
     uses_old_self: bool,
+    /// The fields of the value, present and before, that the rule and its message look at;
+    /// nothing if they look at the whole.
+    fields: Option<BTreeSet<String>>,
 }
 
 impl Rule {
@@ -62,11 +66,17 @@ impl Rule {
             .transpose()
             .map_err(RuleError::MessageExpression)?;
         let uses_old_self = expression.uses("oldSelf");
+        let fields = std::iter::once(&expression)
+            .chain(&message_expression)
+            .flat_map(|part| [part.fields_of("self"), part.fields_of("oldSelf")])
+            .collect::<Option<Vec<_>>>()
+            .map(|fields| fields.into_iter().flatten().collect());
         Ok(Self {
             source,
             expression,
             message_expression,
             uses_old_self,
+            fields,
         })
     }
 
@@ -120,6 +130,9 @@ fn evaluate_value(
     functions: &Context<'_>,
     causes: &mut Vec<Cause>,
 ) {
+    if !node.has_rules {
+        return;
+    }
     if !node.rules.is_empty() {
         evaluate_rules(node, value, old, at, functions, causes);
     }
@@ -158,9 +171,17 @@ fn evaluate_rules(
     functions: &Context<'_>,
     causes: &mut Vec<Cause>,
 ) {
+    let looked_at = node
+        .rules
+        .iter()
+        .map(|rule| rule.fields.as_ref())
+        .collect::<Option<Vec<_>>>()
+        .map(|fields| fields.into_iter().flatten().map(String::as_str).collect());
+    let convert = |value| to_cel(node, value, looked_at.as_ref(), functions);
     let mut plain = functions.new_inner_scope();
-    plain.add_variable_from_value("self", to_cel(node, value, functions));
-    let old_self = old.map(|old| to_cel(node, old, functions));
+    plain.add_variable_from_value("self", convert(value));
+    let compared = node.rules.iter().any(|rule| rule.uses_old_self);
+    let old_self = old.filter(|_| compared).map(convert);
     let mut optional = plain.new_inner_scope();
     let optional_old_self = old_self
         .clone()
