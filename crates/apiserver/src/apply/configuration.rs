@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::UNOWNED_FIELDS;
 use super::compare::{Comparison, compare};
 use super::error::{ApplyError, Conflict};
 use super::field_set::FieldSet;
 use super::last_applied;
-use super::managers::{Identity, Managers, OwnedFields, Ownership};
+use super::managers::{Identity, Managers, OwnedFields, Ownership, UNOWNED_FIELDS};
 use super::merge::merge;
 use super::owned::{fields_of, problem};
 use super::remove::remove;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +13,24 @@ const MAX_UPDATERS: usize = 10;
 
 /// The name under which the oldest entries are put together.
 const ANCIENT_CHANGES: &str = "ancient-changes";
+
+/// Fields that the server sets or that identify the object; nobody owns them.
+pub(super) static UNOWNED_FIELDS: LazyLock<FieldSet> = LazyLock::new(|| {
+    FieldSet::of_fields([
+        "apiVersion",
+        "kind",
+        "metadata",
+        "metadata.name",
+        "metadata.namespace",
+        "metadata.creationTimestamp",
+        "metadata.selfLink",
+        "metadata.uid",
+        "metadata.clusterName",
+        "metadata.generation",
+        "metadata.managedFields",
+        "metadata.resourceVersion",
+    ])
+});
 
 /// How a manager wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,29 +23,7 @@ mod remove;
 mod tracking;
 mod types;
 
-use std::sync::LazyLock;
-
-use field_set::FieldSet;
-
 pub use configuration::{ApplyRequest, apply};
 pub use error::{ApplyError, Conflict};
 pub use tracking::{UpdateRequest, track_update};
 pub use types::TypeInfo;
-
-/// Fields that the server sets or that identify the object; nobody owns them.
-static UNOWNED_FIELDS: LazyLock<FieldSet> = LazyLock::new(|| {
-    FieldSet::of_fields([
-        "apiVersion",
-        "kind",
-        "metadata",
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.creationTimestamp",
-        "metadata.selfLink",
-        "metadata.uid",
-        "metadata.clusterName",
-        "metadata.generation",
-        "metadata.managedFields",
-        "metadata.resourceVersion",
-    ])
-});

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::UNOWNED_FIELDS;
 use super::compare::{Comparison, compare};
 use super::field_set::FieldSet;
-use super::managers::{Identity, Managers, OwnedFields, Ownership};
+use super::managers::{Identity, Managers, OwnedFields, Ownership, UNOWNED_FIELDS};
 use super::types::TypeInfo;
 
 /// A write that is not an apply.

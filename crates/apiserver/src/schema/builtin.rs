@@ -100,17 +100,15 @@ fn build_field(rows: &Rows, row: &Row) -> MergeType {
     let named = (row.value_type != "-").then(|| build(rows, row.value_type));
     let list = list_type(row.apply);
     let mut field = match (&list, named) {
-        (ListType::Atomic, Some(named)) if row.apply != "keys" => named,
+        (ListType::Atomic, Some(named)) => named,
         (_, named) => {
             let mut holder = MergeType::new(UndeclaredFields::Named);
             holder.elements = named.map(Arc::new);
             holder
         }
     };
-    match row.apply {
-        "atomic" => field.atomic_map = true,
-        "keys" => field.undeclared = UndeclaredFields::Entries,
-        _ => {}
+    if row.apply == "atomic" {
+        field.atomic_map = true;
     }
     field.list = list;
     for strategy in row.patch.split(',') {
@@ -157,7 +155,7 @@ mod tests {
             for (field, row) in fields {
                 let apply = row.apply.split(':').next().unwrap();
                 assert!(
-                    ["-", "list", "set", "atomic", "keys"].contains(&apply),
+                    ["-", "list", "set", "atomic"].contains(&apply),
                     "{owner}.{field}: {apply}"
                 );
                 for strategy in row.patch.split(',') {
