@@ -1,5 +1,6 @@
 //! Tables: what `kubectl get` shows.
 
+mod age;
 mod cells;
 mod columns;
 pub mod json_path;

@@ -1,0 +1,396 @@
+//! What is easily missed: rules of the real API server that no schema tells.
+
+mod support;
+
+use std::time::Duration;
+
+use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
+use http::Request;
+use kube::Client;
+use nico_apiserver::Server;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+
+/// A server, and somebody who sends it plain requests.
+struct Sender {
+    _server: Server,
+    client: Client,
+}
+
+impl Sender {
+    async fn new() -> Self {
+        let (server, client) = support::server().await;
+        Self {
+            _server: server,
+            client,
+        }
+    }
+
+    /// The code and the document of the answer. The verb may name a patch type: `PATCH:merge`.
+    async fn send(&self, verb: &str, path: &str, body: Value) -> (u16, Value) {
+        self.send_as(verb, path, body, "application/json").await
+    }
+
+    async fn send_as(&self, verb: &str, path: &str, body: Value, accept: &str) -> (u16, Value) {
+        let (method, content_type) = match verb.split_once(':') {
+            Some((method, "json")) => (method, "application/json-patch+json"),
+            Some((method, "merge")) => (method, "application/merge-patch+json"),
+            Some((method, "strategic")) => (method, "application/strategic-merge-patch+json"),
+            _ => (verb, "application/json"),
+        };
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::CONTENT_TYPE, content_type)
+            .header(http::header::ACCEPT, accept)
+            .body(body.into())
+            .expect("the request is complete");
+        let answer = self.client.send(request).await.expect("an answer");
+        let code = answer.status().as_u16();
+        let body = answer
+            .into_body()
+            .collect_bytes()
+            .await
+            .expect("a whole answer");
+        (code, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.send("GET", path, Value::Null).await
+    }
+
+    /// The events of a watch, as they come.
+    async fn watch(&self, path: &str, accept: &str) -> futures::stream::BoxStream<'static, Value> {
+        let request = Request::get(path)
+            .header(http::header::ACCEPT, accept)
+            .body(Vec::new())
+            .expect("the request is complete");
+        let lines = self
+            .client
+            .request_stream(request)
+            .await
+            .expect("a stream")
+            .lines();
+        lines
+            .map_ok(|line| serde_json::from_str(&line).expect("every line is an event"))
+            .map(|event| event.expect("the stream goes on"))
+            .boxed()
+    }
+}
+
+fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+fn lease(name: &str) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name},
+        "spec": {"holderIdentity": "me", "renewTime": "2001-02-03T04:05:06.000007Z"},
+    })
+}
+
+async fn next(events: &mut futures::stream::BoxStream<'static, Value>) -> Value {
+    timeout(SOON, events.next())
+        .await
+        .expect("an event in time")
+        .expect("the watch is open")
+}
+
+#[tokio::test]
+async fn a_body_makes_a_deletion_ignore_the_options_of_the_query() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let path = format!("{MAPS}/one?dryRun=All");
+    assert_eq!(sender.send("DELETE", &path, Value::Null).await.0, 200);
+    assert_eq!(sender.get(&format!("{MAPS}/one")).await.0, 200);
+    assert_eq!(sender.send("DELETE", &path, json!({})).await.0, 200);
+    assert_eq!(sender.get(&format!("{MAPS}/one")).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_read_of_one_object_is_no_watch_but_the_old_watch_paths_are() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let (_, object) = sender.get(&format!("{MAPS}/one?watch=true")).await;
+    assert_eq!(object["kind"], "ConfigMap");
+    let path = "/api/v1/watch/namespaces/default/configmaps/one";
+    let mut events = sender.watch(path, "application/json").await;
+    assert_eq!(next(&mut events).await["type"], "ADDED");
+}
+
+#[tokio::test]
+async fn items_of_lists_do_not_repeat_the_type_of_built_in_kinds() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let (_, list) = sender.get(MAPS).await;
+    assert_eq!(list["kind"], "ConfigMapList");
+    assert!(list["items"][0].get("kind").is_none());
+    assert!(list["metadata"].get("continue").is_none());
+}
+
+#[tokio::test]
+async fn a_put_makes_a_missing_lease_but_no_other_object() {
+    let sender = Sender::new().await;
+    assert_eq!(
+        sender
+            .send("PUT", &format!("{LEASES}/one"), lease("one"))
+            .await
+            .0,
+        201
+    );
+    assert_eq!(
+        sender
+            .send("PUT", &format!("{MAPS}/one"), map("one"))
+            .await
+            .0,
+        404
+    );
+}
+
+#[tokio::test]
+async fn only_some_kinds_can_be_replaced_without_a_version() {
+    let sender = Sender::new().await;
+    sender.send("POST", LEASES, lease("one")).await;
+    sender.send("POST", MAPS, map("one")).await;
+    assert_eq!(
+        sender
+            .send("PUT", &format!("{LEASES}/one"), lease("one"))
+            .await
+            .0,
+        422
+    );
+    assert_eq!(
+        sender
+            .send("PUT", &format!("{MAPS}/one"), map("one"))
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_replace_of_a_missing_key_succeeds_and_a_failed_test_does_not() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let path = format!("{MAPS}/one");
+    let replace = json!([{"op": "replace", "path": "/data/new", "value": "1"}]);
+    assert_eq!(sender.send("PATCH:json", &path, replace).await.0, 200);
+    let test = json!([{"op": "test", "path": "/data/new", "value": "2"}]);
+    assert_eq!(sender.send("PATCH:json", &path, test).await.0, 422);
+    assert_eq!(sender.send("PATCH", &path, json!({})).await.0, 415);
+}
+
+#[tokio::test]
+async fn generated_names_are_cut_so_that_they_fit() {
+    let sender = Sender::new().await;
+    let body = json!({"metadata": {"generateName": "x".repeat(70)}});
+    let (code, object) = sender.send("POST", MAPS, body).await;
+    assert_eq!(code, 201);
+    assert_eq!(object["metadata"]["name"].as_str().map(str::len), Some(63));
+}
+
+#[tokio::test]
+async fn times_of_leases_have_six_digits_of_fraction() {
+    let sender = Sender::new().await;
+    let mut wrong = lease("one");
+    wrong["spec"]["renewTime"] = "2001-02-03T04:05:06Z".into();
+    assert_eq!(sender.send("POST", LEASES, wrong).await.0, 400);
+}
+
+#[tokio::test]
+async fn what_leaves_a_selection_is_deleted_as_it_was_with_the_new_version() {
+    let sender = Sender::new().await;
+    let mut events = sender
+        .watch(
+            &format!("{MAPS}?watch=true&labelSelector=in%3Dyes"),
+            "application/json",
+        )
+        .await;
+    let mut object = map("one");
+    object["metadata"]["labels"] = json!({"in": "yes"});
+    sender.send("POST", MAPS, object).await;
+    assert_eq!(next(&mut events).await["type"], "ADDED");
+    let patch = json!({"metadata": {"labels": {"in": "no"}}});
+    let (_, changed) = sender
+        .send("PATCH:merge", &format!("{MAPS}/one"), patch)
+        .await;
+    let event = next(&mut events).await;
+    assert_eq!(event["type"], "DELETED");
+    assert_eq!(event["object"]["metadata"]["labels"]["in"], "yes");
+    let version = &event["object"]["metadata"]["resourceVersion"];
+    assert_eq!(version, &changed["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn a_watch_of_tables_tells_the_columns_once() {
+    let sender = Sender::new().await;
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let mut events = sender.watch(&format!("{MAPS}?watch=true"), accept).await;
+    for name in ["one", "two"] {
+        sender.send("POST", MAPS, map(name)).await;
+        let event = next(&mut events).await;
+        assert_eq!(
+            event["object"]["columnDefinitions"].is_array(),
+            name == "one"
+        );
+        assert_eq!(event["object"]["rows"][0]["cells"][0], name);
+    }
+}
+
+#[tokio::test]
+async fn strict_validation_refuses_creations_and_patches_with_different_codes() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let mut wrong = map("two");
+    wrong["extra"] = 1.into();
+    let strict = "fieldValidation=Strict";
+    assert_eq!(
+        sender
+            .send("POST", &format!("{MAPS}?{strict}"), wrong)
+            .await
+            .0,
+        400
+    );
+    let path = format!("{MAPS}/one?{strict}");
+    assert_eq!(
+        sender
+            .send("PATCH:merge", &path, json!({"extra": 1}))
+            .await
+            .0,
+        422
+    );
+}
+
+#[tokio::test]
+async fn a_strategic_patch_replaces_the_taints_of_a_node() {
+    let sender = Sender::new().await;
+    let taints = |key: &str| json!({"taints": [{"key": key, "effect": "NoSchedule"}]});
+    let node = json!({"metadata": {"name": "one"}, "spec": taints("a")});
+    assert_eq!(sender.send("POST", "/api/v1/nodes", node).await.0, 201);
+    let patch = json!({"spec": taints("b")});
+    let (_, node) = sender
+        .send("PATCH:strategic", "/api/v1/nodes/one", patch)
+        .await;
+    assert_eq!(node["spec"], taints("b"));
+}
+
+#[tokio::test]
+async fn deletions_answer_with_pods_and_accounts_but_with_a_status_for_most_kinds() {
+    let sender = Sender::new().await;
+    let pod = json!({
+        "metadata": {"name": "one"}, "spec": {"containers": [{"name": "a", "image": "b"}]},
+    });
+    for (resource, object, kind) in [
+        ("pods", pod, "Pod"),
+        (
+            "serviceaccounts",
+            json!({"metadata": {"name": "one"}}),
+            "ServiceAccount",
+        ),
+        ("configmaps", map("one"), "Status"),
+    ] {
+        let path = format!("/api/v1/namespaces/default/{resource}");
+        assert_eq!(
+            sender.send("POST", &path, object).await.0,
+            201,
+            "{resource}"
+        );
+        let answer = sender
+            .send("DELETE", &format!("{path}/one"), Value::Null)
+            .await;
+        assert_eq!(answer.1["kind"], kind);
+    }
+}
+
+#[tokio::test]
+async fn the_mark_of_deletion_raises_the_generation_of_pods() {
+    let sender = Sender::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "metadata": {"name": "one"},
+        "spec": {"nodeName": "n", "containers": [{"name": "a", "image": "b"}]},
+    });
+    let (_, pod) = sender.send("POST", pods, pod).await;
+    assert_eq!(pod["metadata"]["generation"], 1);
+    let (_, pod) = sender
+        .send("DELETE", &format!("{pods}/one"), Value::Null)
+        .await;
+    assert_eq!(pod["metadata"]["generation"], 2);
+    assert_eq!(pod["metadata"]["deletionGracePeriodSeconds"], 30);
+}
+
+#[tokio::test]
+async fn nothing_is_made_where_everything_goes() {
+    let sender = Sender::new().await;
+    let namespace = json!({"metadata": {"name": "going"}});
+    sender
+        .send("POST", "/api/v1/namespaces", namespace.clone())
+        .await;
+    let maps = "/api/v1/namespaces/going/configmaps";
+    let mut held = map("held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    sender.send("POST", maps, held).await;
+    sender
+        .send("DELETE", "/api/v1/namespaces/going", Value::Null)
+        .await;
+    let (code, status) = sender.send("POST", maps, map("late")).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        status["details"]["causes"][0]["reason"],
+        "NamespaceTerminating"
+    );
+    let (code, status) = sender.send("POST", "/api/v1/namespaces", namespace).await;
+    assert_eq!(code, 409);
+    let message = "object is being deleted: namespaces \"going\" already exists";
+    assert_eq!(status["message"], message);
+}
+
+#[tokio::test]
+async fn the_metadata_of_a_list_must_be_asked_for_as_a_list() {
+    let sender = Sender::new().await;
+    let accept = |kind: &str| format!("application/json;as={kind};v=v1;g=meta.k8s.io");
+    let ask = async |kind: &str| {
+        sender
+            .send_as("GET", MAPS, Value::Null, &accept(kind))
+            .await
+            .0
+    };
+    assert_eq!(ask("PartialObjectMetadata").await, 406);
+    assert_eq!(ask("PartialObjectMetadataList").await, 200);
+}
+
+#[tokio::test]
+async fn a_list_can_be_read_in_parts_that_belong_together() {
+    let sender = Sender::new().await;
+    for name in ["a", "b", "c"] {
+        sender.send("POST", MAPS, map(name)).await;
+    }
+    let (_, first) = sender.get(&format!("{MAPS}?limit=2")).await;
+    assert_eq!(first["metadata"]["remainingItemCount"], 1);
+    sender
+        .send("DELETE", &format!("{MAPS}/c"), Value::Null)
+        .await;
+    let token = first["metadata"]["continue"]
+        .as_str()
+        .expect("there is more");
+    let (_, second) = sender
+        .get(&format!("{MAPS}?limit=2&continue={token}"))
+        .await;
+    assert_eq!(
+        second["items"][0]["metadata"]["name"], "c",
+        "as it was at the first part"
+    );
+    assert_eq!(
+        second["metadata"]["resourceVersion"],
+        first["metadata"]["resourceVersion"]
+    );
+}
