@@ -1,112 +1,149 @@
 //! CustomResourceDefinitions: serves their kinds, and removes their objects with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::api::{self, Api};
 use crate::objects;
-use crate::registry::custom;
+use crate::registry::{Kind, custom};
 use crate::status::Status;
 use crate::verbs::{self, DeleteOptions};
 
 use super::follow::{Event, Follower, Seen};
 
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
+
+/// Definitions by name, and for which `spec` their kinds are served.
+#[derive(Debug, Default)]
+struct Definitions {
+    known: BTreeMap<String, Value>,
+    served: BTreeMap<String, Value>,
+}
 
 /// Runs until the server ends.
 pub async fn run(api: Arc<Api>) {
-    // Definitions, and the objects of those that are going away.
-    let mut follower = Follower::new(api.clone(), "");
-    let mut definitions: BTreeMap<String, Value> = BTreeMap::new();
-    while let Some(seen) = follower.next().await {
-        let (Seen::Everything(events) | Seen::Changes(events)) = seen;
-        let mut touched: Vec<String> = Vec::new();
-        for event in events {
-            if let Some(name) = event.key.strip_prefix(prefix()) {
-                touched.push(name.to_owned());
-                serve(&api, name, &event, &mut definitions);
-            } else {
-                touched.extend(waiting_for(&event.key, &definitions));
+    let mut follower = Follower::new(api.clone());
+    let mut definitions = Definitions::default();
+    let mut touched: BTreeSet<String> = BTreeSet::new();
+    while let Some(seen) = follower.next(!touched.is_empty()).await {
+        let events = match seen {
+            Seen::Everything(events) => {
+                // What is not among everything was deleted unseen.
+                touched.extend(std::mem::take(&mut definitions.known).into_keys());
+                events
             }
-        }
-        touched.sort_unstable();
-        touched.dedup();
-        for name in touched {
-            let Some(definition) = definitions.get(&name) else {
-                continue;
-            };
-            if let Err(error) = settle(&api, &name, definition).await {
+            Seen::Changes(events) => events,
+        };
+        touched.extend(events.iter().flat_map(|event| definitions.note(event)));
+        for name in std::mem::take(&mut touched) {
+            if let Err(error) = definitions.settle(&api, &name).await {
                 tracing::debug!(%error, %name, "cannot settle a CustomResourceDefinition");
+                touched.insert(name);
             }
         }
     }
 }
 
-fn prefix() -> &'static str {
-    "apiextensions.k8s.io/customresourcedefinitions/"
-}
+impl Definitions {
+    /// Notes an event and returns the names of the definitions to look at.
+    fn note(&mut self, event: &Event) -> Vec<String> {
+        let Some(name) = event.key.strip_prefix(PREFIX) else {
+            return self.owner_that_goes(&event.key).into_iter().collect();
+        };
+        match event.after() {
+            Some(definition) => self.known.insert(name.to_owned(), definition),
+            None => self.known.remove(name),
+        };
+        // Names that become free may be what others wait for.
+        let waiting = self
+            .known
+            .iter()
+            .filter(|(_, known)| !objects::names_accepted(known));
+        let mut touched: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
+        touched.push(name.to_owned());
+        touched
+    }
 
-/// Makes the registry serve what a definition says.
-fn serve(api: &Api, name: &str, event: &Event, definitions: &mut BTreeMap<String, Value>) {
-    match &event.after {
-        Some(definition) => {
-            if event
-                .before
-                .as_ref()
-                .is_none_or(|before| before["spec"] != definition["spec"])
-            {
-                api.registry.set_custom(name, custom::kinds(definition));
-            }
-            definitions.insert(name.to_owned(), definition.clone());
-        }
-        None => {
+    /// The definition that is going away and to whose objects a key belongs.
+    fn owner_that_goes(&self, key: &str) -> Option<String> {
+        let (group, rest) = key.split_once('/')?;
+        let (plural, _) = rest.split_once('/')?;
+        let name = format!("{plural}.{group}");
+        let definition = self.known.get(&name)?;
+        (!definition["metadata"]["deletionTimestamp"].is_null()).then_some(name)
+    }
+
+    /// Makes the registry and the status say what a definition says, or removes the objects of one
+    /// that goes.
+    async fn settle(&mut self, api: &Arc<Api>, name: &str) -> Result<(), Status> {
+        let Some(definition) = self.known.get(name) else {
+            self.served.remove(name);
             api.registry.set_custom(name, Vec::new());
-            definitions.remove(name);
+            return Ok(());
+        };
+        if !definition["metadata"]["deletionTimestamp"].is_null() {
+            return remove(api, name).await;
         }
+        let others = self.known.iter().filter(|(other, _)| *other != name);
+        let others: Vec<&Value> = others.map(|(_, definition)| definition).collect();
+        let conflicts = objects::conflicting_names(definition, &others);
+        // The kind is served before the status says so.
+        let served = conflicts.is_empty() || objects::names_accepted(definition);
+        if served && self.served.get(name) != Some(&definition["spec"]) {
+            api.registry.set_custom(name, custom::kinds(definition));
+            self.served
+                .insert(name.to_owned(), definition["spec"].clone());
+        }
+        let Some(kind) = definitions_kind(api) else {
+            return Ok(());
+        };
+        verbs::modify(
+            api,
+            &kind,
+            &kind.key(None, name),
+            Some("status"),
+            None,
+            |definition| {
+                let mut judged = definition.clone();
+                objects::judge_names(&mut judged, &conflicts, &api::now());
+                Ok(judged)
+            },
+        )
+        .await?;
+        Ok(())
     }
 }
 
-/// The definition that is going away and to whose objects a key belongs.
-fn waiting_for(key: &str, definitions: &BTreeMap<String, Value>) -> Option<String> {
-    let (group, rest) = key.split_once('/')?;
-    let (plural, _) = rest.split_once('/')?;
-    let name = format!("{plural}.{group}");
-    let definition = definitions.get(&name)?;
-    (!definition["metadata"]["deletionTimestamp"].is_null()).then_some(name)
+fn definitions_kind(api: &Api) -> Option<Arc<Kind>> {
+    api.registry
+        .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 }
 
-/// Says that a definition is established, or removes the objects of one that goes.
-async fn settle(api: &Arc<Api>, name: &str, definition: &Value) -> Result<(), Status> {
-    let Some(kind) = api
-        .registry
-        .find("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-    else {
+/// Removes the objects of a definition, and what holds it once there are none left.
+async fn remove(api: &Arc<Api>, name: &str) -> Result<(), Status> {
+    let Some(kind) = definitions_kind(api) else {
         return Ok(());
     };
-    let key = kind.key(None, name);
-    if definition["metadata"]["deletionTimestamp"].is_null() {
-        if definition["status"]["acceptedNames"] != definition["spec"]["names"] {
-            verbs::modify(api, &kind, &key, Some("status"), None, |definition| {
-                let mut established = definition.clone();
-                objects::mark_established(&mut established, &api::now());
-                Ok(established)
-            })
-            .await?;
-        }
-        return Ok(());
-    }
     if !remove_objects(api, name).await? {
         return Ok(());
     }
-    verbs::modify(api, &kind, &key, None, None, |definition| {
-        let mut freed = definition.clone();
-        if let Some(list) = freed["metadata"]["finalizers"].as_array_mut() {
-            list.retain(|finalizer| finalizer != CLEANUP);
-        }
-        Ok(freed)
-    })
+    verbs::modify(
+        api,
+        &kind,
+        &kind.key(None, name),
+        None,
+        None,
+        |definition| {
+            let mut freed = definition.clone();
+            if let Some(list) = freed["metadata"]["finalizers"].as_array_mut() {
+                list.retain(|finalizer| finalizer != CLEANUP);
+            }
+            Ok(freed)
+        },
+    )
     .await?;
     Ok(())
 }

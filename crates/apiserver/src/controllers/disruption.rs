@@ -18,22 +18,21 @@ const BUDGETS: &str = "policy/poddisruptionbudgets/";
 
 /// Runs until the server ends.
 pub async fn run(api: Arc<Api>) {
-    let mut follower = Follower::new(api.clone(), "");
-    while let Some(seen) = follower.next().await {
+    let mut follower = Follower::new(api.clone());
+    let mut namespaces: BTreeSet<String> = BTreeSet::new();
+    while let Some(seen) = follower.next(!namespaces.is_empty()).await {
         let (Seen::Everything(events) | Seen::Changes(events)) = seen;
-        let namespaces: BTreeSet<String> = events
-            .iter()
-            .filter_map(|event| {
-                let rest = event
-                    .key
-                    .strip_prefix(PODS)
-                    .or(event.key.strip_prefix(BUDGETS))?;
-                rest.split('/').next().map(str::to_owned)
-            })
-            .collect();
-        for namespace in namespaces {
+        namespaces.extend(events.iter().filter_map(|event| {
+            let rest = event
+                .key
+                .strip_prefix(PODS)
+                .or(event.key.strip_prefix(BUDGETS))?;
+            rest.split('/').next().map(str::to_owned)
+        }));
+        for namespace in std::mem::take(&mut namespaces) {
             if let Err(error) = refresh(&api, &namespace).await {
                 tracing::debug!(%error, %namespace, "cannot refresh disruption budgets");
+                namespaces.insert(namespace);
             }
         }
     }

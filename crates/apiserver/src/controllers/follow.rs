@@ -3,31 +3,56 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::api::Api;
 use crate::storage::{Change, Revision, StorageError, Stored};
 
-/// How long to wait before a storage that failed is asked again.
+/// How long to wait before what failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What happened to a key.
+/// What happened to a key. Values are parsed by those who need them, as far as they need them.
 #[derive(Debug)]
 pub struct Event {
     /// The key.
     pub key: Arc<str>,
-    /// What was there.
-    pub before: Option<Value>,
-    /// What is there.
-    pub after: Option<Value>,
+    /// The revision of the write.
+    pub revision: Revision,
+    before: Option<Bytes>,
+    after: Option<Bytes>,
 }
 
-/// Follows all keys with a prefix.
-#[derive(Debug)]
-pub struct Follower {
-    api: Arc<Api>,
-    prefix: String,
-    seen: Option<Revision>,
+impl Event {
+    /// What was there.
+    pub fn before<T: DeserializeOwned>(&self) -> Option<T> {
+        parse(self.before.as_ref())
+    }
+
+    /// What is there.
+    pub fn after<T: DeserializeOwned>(&self) -> Option<T> {
+        parse(self.after.as_ref())
+    }
+
+    /// An event for tests.
+    #[cfg(test)]
+    pub fn new(
+        key: &str,
+        before: Option<&serde_json::Value>,
+        after: Option<&serde_json::Value>,
+    ) -> Self {
+        let bytes = |value: &serde_json::Value| value.to_string().into();
+        Self {
+            key: key.into(),
+            revision: 1,
+            before: before.map(bytes),
+            after: after.map(bytes),
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: Option<&Bytes>) -> Option<T> {
+    serde_json::from_slice(bytes?).ok()
 }
 
 /// What a follower sees next.
@@ -35,26 +60,31 @@ pub struct Follower {
 pub enum Seen {
     /// Everything there is: at the beginning, and after changes were missed.
     Everything(Vec<Event>),
-    /// What changed.
+    /// What changed; nothing, if it is only time to try again.
     Changes(Vec<Event>),
+}
+
+/// Follows all keys.
+#[derive(Debug)]
+pub struct Follower {
+    api: Arc<Api>,
+    seen: Option<Revision>,
 }
 
 impl Follower {
     /// Begins with everything there is.
-    pub fn new(api: Arc<Api>, prefix: &str) -> Self {
-        Self {
-            api,
-            prefix: prefix.to_owned(),
-            seen: None,
-        }
+    pub fn new(api: Arc<Api>) -> Self {
+        Self { api, seen: None }
     }
 
-    /// Waits for what comes next; none when the server ends.
-    pub async fn next(&mut self) -> Option<Seen> {
+    /// Waits for what comes next, but not long if something is to be tried again; none when the
+    /// server ends.
+    pub async fn next(&mut self, try_again: bool) -> Option<Seen> {
         loop {
             let shutdown = self.api.shutdown.clone();
             let step = tokio::select! {
                 () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep(RETRY), if try_again => Ok(Seen::Changes(Vec::new())),
                 step = self.step() => step,
             };
             match step {
@@ -72,13 +102,13 @@ impl Follower {
     async fn step(&mut self) -> Result<Seen, StorageError> {
         let storage = &self.api.storage;
         let Some(seen) = self.seen else {
-            let page = storage.list(&self.prefix, None, None).await?;
+            let page = storage.list("", None, None).await?;
             self.seen = Some(page.revision);
             return Ok(Seen::Everything(
                 page.entries.iter().map(existing).collect(),
             ));
         };
-        let changes = storage.changes(&self.prefix, seen).await?;
+        let changes = storage.changes("", seen).await?;
         self.seen = Some(changes.revision);
         Ok(Seen::Changes(
             changes
@@ -93,22 +123,17 @@ impl Follower {
 fn existing(stored: &Stored) -> Event {
     Event {
         key: stored.key.clone(),
+        revision: stored.revision,
         before: None,
-        after: parse(&stored.value),
+        after: Some(stored.value.clone()),
     }
 }
 
 fn changed(change: &Change) -> Event {
     Event {
         key: change.key.clone(),
-        before: change
-            .before
-            .as_ref()
-            .and_then(|before| parse(&before.value)),
-        after: change.after.as_ref().and_then(|after| parse(after)),
+        revision: change.revision,
+        before: change.before.as_ref().map(|before| before.value.clone()),
+        after: change.after.clone(),
     }
-}
-
-fn parse(bytes: &[u8]) -> Option<Value> {
-    serde_json::from_slice(bytes).ok()
 }

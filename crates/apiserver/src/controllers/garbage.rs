@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::Api;
 use crate::registry::Kind;
 use crate::status::Status;
+use crate::storage::Revision;
 use crate::verbs::{self, DeleteOptions, Propagation};
 
 use super::follow::{Event, Follower, Seen};
@@ -15,10 +17,30 @@ use super::follow::{Event, Follower, Seen};
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
+/// The part of an object that matters.
+#[derive(Debug, Deserialize)]
+struct Object {
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    uid: String,
+    namespace: Option<String>,
+    deletion_timestamp: Option<String>,
+    #[serde(default)]
+    finalizers: Vec<String>,
+    #[serde(default)]
+    owner_references: Vec<Owner>,
+}
+
 /// What the collector remembers of an object.
 #[derive(Clone, Debug)]
 struct Node {
     key: String,
+    revision: Revision,
     namespace: Option<String>,
     owners: Vec<Owner>,
     deleting: bool,
@@ -26,9 +48,11 @@ struct Node {
     orphan: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 struct Owner {
+    #[serde(default)]
     uid: String,
+    #[serde(default, rename = "blockOwnerDeletion")]
     blocks: bool,
 }
 
@@ -43,20 +67,17 @@ impl Graph {
     /// Notes an event and returns the uids of objects to look at.
     fn note(&mut self, event: &Event) -> Vec<String> {
         let mut touched = Vec::new();
-        if let Some(before) = &event.before {
-            let uid = uid(before);
-            if event
-                .after
-                .as_ref()
-                .is_none_or(|after| self::uid(after) != uid)
-            {
+        let after: Option<Object> = event.after();
+        if let Some(before) = event.before::<Object>() {
+            let uid = before.metadata.uid;
+            if after.as_ref().is_none_or(|after| after.metadata.uid != uid) {
                 touched.extend(self.remove(&uid));
             }
         }
-        if let Some(after) = &event.after {
-            let uid = uid(after);
+        if let Some(after) = after {
+            let uid = after.metadata.uid.clone();
             touched.extend(self.remove_links(&uid));
-            let node = node(&event.key, after);
+            let node = Node::new(event, after.metadata);
             for owner in &node.owners {
                 self.dependents
                     .entry(owner.uid.clone())
@@ -173,9 +194,10 @@ enum Step {
 
 /// Runs until the server ends.
 pub async fn run(api: Arc<Api>) {
-    let mut follower = Follower::new(api.clone(), "");
+    let mut follower = Follower::new(api.clone());
     let mut graph = Graph::default();
-    while let Some(seen) = follower.next().await {
+    let mut touched: BTreeSet<String> = BTreeSet::new();
+    while let Some(seen) = follower.next(!touched.is_empty()).await {
         let events = match seen {
             Seen::Everything(events) => {
                 graph = Graph::default();
@@ -184,13 +206,14 @@ pub async fn run(api: Arc<Api>) {
             Seen::Changes(events) => events,
         };
         // Everything is noted before anything is decided: an owner may come right behind.
-        let touched: BTreeSet<String> = events.iter().flat_map(|event| graph.note(event)).collect();
-        for uid in touched {
+        touched.extend(events.iter().flat_map(|event| graph.note(event)));
+        for uid in std::mem::take(&mut touched) {
             let Some(step) = graph.decide(&uid) else {
                 continue;
             };
             if let Err(error) = perform(&api, &graph, &uid, &step).await {
                 tracing::debug!(%error, %uid, ?step, "cannot collect garbage");
+                touched.insert(uid);
             }
         }
     }
@@ -226,6 +249,8 @@ async fn delete(api: &Arc<Api>, node: &Node, uid: &str, foreground: bool) -> Res
     };
     let options = DeleteOptions {
         uid: Some(uid.to_owned()),
+        // If it has changed since, the change will be seen, and decided on.
+        resource_version: Some(node.revision.to_string()),
         propagation: foreground.then_some(propagation),
         ..DeleteOptions::default()
     };
@@ -290,7 +315,7 @@ where
     };
     verbs::modify(api, &kind, &node.key, None, None, |object| {
         let mut changed = object.clone();
-        if self::uid(object) == uid {
+        if object["metadata"]["uid"] == uid {
             edit(&mut changed);
         }
         Ok(changed)
@@ -309,38 +334,19 @@ fn kind_of(api: &Api, key: &str) -> Option<Arc<Kind>> {
         .find(|kind| kind.storage_group() == group && kind.plural == plural)
 }
 
-fn uid(object: &Value) -> String {
-    object["metadata"]["uid"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
-}
-
-fn node(key: &str, object: &Value) -> Node {
-    let metadata = &object["metadata"];
-    let owners = metadata["ownerReferences"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let finalizers = metadata["finalizers"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let deleting = !metadata["deletionTimestamp"].is_null();
-    let has = |finalizer: &str| deleting && finalizers.iter().any(|known| known == finalizer);
-    Node {
-        key: key.to_owned(),
-        namespace: metadata["namespace"].as_str().map(str::to_owned),
-        owners: owners
-            .iter()
-            .map(|owner| Owner {
-                uid: owner["uid"].as_str().unwrap_or_default().to_owned(),
-                blocks: owner["blockOwnerDeletion"] == true,
-            })
-            .collect(),
-        deleting,
-        foreground: has(FOREGROUND),
-        orphan: has(ORPHAN),
+impl Node {
+    fn new(event: &Event, metadata: Metadata) -> Self {
+        let deleting = metadata.deletion_timestamp.is_some();
+        let has = |wanted: &str| deleting && metadata.finalizers.iter().any(|f| f == wanted);
+        Self {
+            key: event.key.to_string(),
+            revision: event.revision,
+            deleting,
+            foreground: has(FOREGROUND),
+            orphan: has(ORPHAN),
+            namespace: metadata.namespace,
+            owners: metadata.owner_references,
+        }
     }
 }
 
@@ -350,12 +356,8 @@ mod tests {
 
     use super::*;
 
-    fn event(key: &str, after: Value) -> Event {
-        Event {
-            key: key.into(),
-            before: None,
-            after: Some(after),
-        }
+    fn event(key: &str, after: &Value) -> Event {
+        Event::new(key, None, Some(after))
     }
 
     fn object(uid: &str, owners: &[&str]) -> Value {
@@ -370,7 +372,7 @@ mod tests {
     fn an_object_goes_with_its_last_owner() {
         let mut graph = Graph::default();
         for (uid, owners) in [("a", &[][..]), ("b", &[]), ("c", &["a", "b"])] {
-            graph.note(&event(uid, object(uid, owners)));
+            graph.note(&event(uid, &object(uid, owners)));
         }
         assert_eq!(graph.decide("c"), None);
         assert!(graph.remove("a").contains(&"c".to_owned()));
@@ -384,8 +386,8 @@ mod tests {
         let mut graph = Graph::default();
         let mut owner = object("a", &[]);
         owner["metadata"]["namespace"] = "other".into();
-        graph.note(&event("a", owner));
-        graph.note(&event("b", object("b", &["a"])));
+        graph.note(&event("a", &owner));
+        graph.note(&event("b", &object("b", &["a"])));
         assert_eq!(graph.decide("b"), Some(Step::Delete { foreground: false }));
     }
 
@@ -395,8 +397,8 @@ mod tests {
         let mut owner = object("a", &[]);
         owner["metadata"]["deletionTimestamp"] = "2001-01-01T00:00:00Z".into();
         owner["metadata"]["finalizers"] = json!([FOREGROUND]);
-        graph.note(&event("b", object("b", &["a"])));
-        let touched = graph.note(&event("a", owner));
+        graph.note(&event("b", &object("b", &["a"])));
+        let touched = graph.note(&event("a", &owner));
         assert!(touched.contains(&"b".to_owned()));
         assert_eq!(graph.decide("a"), None);
         assert_eq!(graph.decide("b"), Some(Step::Delete { foreground: false }));

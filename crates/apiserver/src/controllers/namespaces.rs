@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::api::{self, Api};
 use crate::status::Status;
 use crate::storage::{Expected, StorageError};
@@ -14,37 +16,42 @@ const PREFIX: &str = "/namespaces/";
 
 /// Runs until the server ends.
 pub async fn run(api: Arc<Api>) {
-    let mut follower = Follower::new(api.clone(), "");
+    let mut follower = Follower::new(api.clone());
     let mut terminating: BTreeSet<String> = BTreeSet::new();
-    while let Some(seen) = follower.next().await {
+    let mut touched: BTreeSet<String> = BTreeSet::new();
+    while let Some(seen) = follower.next(!touched.is_empty()).await {
         let (Seen::Everything(events) | Seen::Changes(events)) = seen;
-        let mut touched = BTreeSet::new();
         for event in events {
-            let object = event.after.as_ref().or(event.before.as_ref());
             if let Some(name) = event.key.strip_prefix(PREFIX) {
-                let going = event
-                    .after
-                    .as_ref()
-                    .is_some_and(|after| !after["metadata"]["deletionTimestamp"].is_null());
-                if going {
+                let namespace: Option<Value> = event.after();
+                let going =
+                    |namespace: &Value| !namespace["metadata"]["deletionTimestamp"].is_null();
+                if namespace.as_ref().is_some_and(going) {
                     terminating.insert(name.to_owned());
                     touched.insert(name.to_owned());
                 } else {
                     terminating.remove(name);
                 }
-            } else if let Some(namespace) =
-                object.and_then(|object| object["metadata"]["namespace"].as_str())
+            } else if let Some(namespace) = namespace_of(&event.key)
                 && terminating.contains(namespace)
             {
                 touched.insert(namespace.to_owned());
             }
         }
-        for namespace in touched {
+        for namespace in std::mem::take(&mut touched) {
             if let Err(error) = finish(&api, &namespace).await {
                 tracing::debug!(%error, %namespace, "cannot remove a namespace");
+                touched.insert(namespace);
             }
         }
     }
+}
+
+/// The namespace in a key (`group/resource/namespace/name`); none for objects outside of
+/// namespaces.
+fn namespace_of(key: &str) -> Option<&str> {
+    let (namespace, _) = key.splitn(3, '/').nth(2)?.split_once('/')?;
+    Some(namespace)
 }
 
 /// Deletes everything in a namespace, and the namespace itself once it is empty.

@@ -231,28 +231,102 @@ pub fn mark_terminating(crd: &mut Value, now: &str) {
     );
 }
 
-/// Says that names are accepted and the kind is served.
-pub fn mark_established(crd: &mut Value, now: &str) {
-    let accepted = crd["spec"]["names"].clone();
+/// Names of a definition that another one of its group has, with the reason that Kubernetes gives.
+pub fn conflicting_names(crd: &Value, others: &[&Value]) -> Vec<(&'static str, String)> {
+    let names = &crd["spec"]["names"];
+    let taken: Vec<&Value> = others
+        .iter()
+        .filter(|other| other["spec"]["group"] == crd["spec"]["group"])
+        .map(|other| &other["status"]["acceptedNames"])
+        .collect();
+    let resource_taken = |name: &Value| {
+        taken.iter().any(|taken| {
+            let short = items(&taken["shortNames"]).any(|short| short == name);
+            !text(name).is_empty()
+                && (short || taken["plural"] == *name || taken["singular"] == *name)
+        })
+    };
+    let kind_taken = |name: &Value| {
+        let same = |taken: &&Value| taken["kind"] == *name || taken["listKind"] == *name;
+        !text(name).is_empty() && taken.iter().any(same)
+    };
+    let mut conflicts = Vec::new();
+    for field in ["plural", "singular"] {
+        if resource_taken(&names[field]) {
+            conflicts.push((field, text(&names[field]).to_owned()));
+        }
+    }
+    if let Some(short) = items(&names["shortNames"]).find(|short| resource_taken(short)) {
+        conflicts.push(("shortNames", text(short).to_owned()));
+    }
+    for field in ["kind", "listKind"] {
+        if kind_taken(&names[field]) {
+            conflicts.push((field, text(&names[field]).to_owned()));
+        }
+    }
+    conflicts
+}
+
+/// Whether the names of a definition were found free.
+pub fn names_accepted(crd: &Value) -> bool {
+    items(&crd["status"]["conditions"])
+        .any(|condition| condition["type"] == "NamesAccepted" && condition["status"] == "True")
+}
+
+/// Says in the status which names are accepted, and whether the kind is served. What is
+/// established stays so.
+pub fn judge_names(crd: &mut Value, conflicts: &[(&'static str, String)], now: &str) {
+    let mut accepted = crd["spec"]["names"].clone();
+    for (field, _) in conflicts {
+        let was = crd["status"]["acceptedNames"].get(*field).cloned();
+        put(&mut accepted, field, was);
+    }
+    for required in ["plural", "kind"] {
+        set_default(&mut accepted, required, "".into());
+    }
     put(&mut crd["status"], "acceptedNames", Some(accepted));
-    for (condition, reason, message) in [
-        ("NamesAccepted", "NoConflicts", "no conflicts found"),
-        (
-            "Established",
-            "InitialNamesAccepted",
-            "the initial names have been accepted",
-        ),
-    ] {
-        set_condition(
-            crd,
-            json!({
-                "type": condition,
-                "status": "True",
-                "lastTransitionTime": now,
-                "reason": reason,
-                "message": message,
-            }),
-        );
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind,
+            "status": status,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        })
+    };
+    let established = items(&crd["status"]["conditions"])
+        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
+    match conflicts.first() {
+        None => {
+            let message = "no conflicts found";
+            set_condition(
+                crd,
+                condition("NamesAccepted", "True", "NoConflicts", message),
+            );
+            let message = "the initial names have been accepted";
+            set_condition(
+                crd,
+                condition("Established", "True", "InitialNamesAccepted", message),
+            );
+        }
+        Some((field, name)) => {
+            let reason = match *field {
+                "plural" => "PluralConflict",
+                "singular" => "SingularConflict",
+                "shortNames" => "ShortNamesConflict",
+                "kind" => "KindConflict",
+                _ => "ListKindConflict",
+            };
+            let message = format!("{name:?} is already in use");
+            set_condition(crd, condition("NamesAccepted", "False", reason, &message));
+            if !established {
+                let message = "not all names are accepted";
+                set_condition(
+                    crd,
+                    condition("Established", "False", "NotAccepted", message),
+                );
+            }
+        }
     }
 }
 
@@ -275,5 +349,45 @@ fn set_condition(crd: &mut Value, mut condition: Value) {
             *known = condition;
         }
         None => list.push(condition),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(plural: &str, short: &str) -> Value {
+        let mut crd = json!({"spec": {"group": "example.com", "names": {
+            "plural": plural, "singular": plural, "kind": plural, "listKind": plural,
+            "shortNames": [short],
+        }}});
+        before_create(&mut crd);
+        crd
+    }
+
+    #[test]
+    fn a_short_name_that_is_taken_is_not_accepted() {
+        let mut first = definition("firsts", "f");
+        assert!(conflicting_names(&first, &[&definition("others", "f")]).is_empty());
+        judge_names(&mut first, &[], "now");
+        assert!(names_accepted(&first));
+        let mut second = definition("seconds", "f");
+        let conflicts = conflicting_names(&second, &[&first]);
+        assert_eq!(conflicts, [("shortNames", "f".to_owned())]);
+        judge_names(&mut second, &conflicts, "now");
+        assert!(!names_accepted(&second));
+        let accepted = &second["status"]["acceptedNames"];
+        assert_eq!(
+            (&accepted["kind"], accepted.get("shortNames")),
+            (&json!("seconds"), None)
+        );
+    }
+
+    #[test]
+    fn names_of_other_groups_do_not_matter() {
+        let mut first = definition("firsts", "f");
+        first["spec"]["group"] = "example.org".into();
+        judge_names(&mut first, &[], "now");
+        assert!(conflicting_names(&definition("firsts", "f"), &[&first]).is_empty());
     }
 }
