@@ -41,13 +41,20 @@ fn read_operations(patch: &Value) -> Result<Vec<&Map<String, Value>>, PatchError
             got: items.len(),
         });
     }
-    items
-        .iter()
-        .map(|item| {
-            item.as_object()
-                .ok_or_else(|| undecodable(item, "handlers.jsonPatchOp"))
-        })
-        .collect()
+    items.iter().map(read_operation).collect()
+}
+
+fn read_operation(item: &Value) -> Result<&Map<String, Value>, PatchError> {
+    let operation = item
+        .as_object()
+        .ok_or_else(|| undecodable(item, "handlers.jsonPatchOp"))?;
+    for name in ["op", "path", "from"] {
+        match operation.get(name) {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(other) => return Err(undecodable(other, "string")),
+        }
+    }
+    Ok(operation)
 }
 
 fn undecodable(value: &Value, wanted: &str) -> PatchError {
@@ -243,8 +250,17 @@ mod tests {
              []handlers.jsonPatchOp"
         );
         assert_eq!(error.status_code(), 400);
-        let error = json(&config_map(), &value!(["add"])).unwrap_err();
-        assert!(matches!(error, PatchError::Malformed(_)));
+        for patch in [
+            value!(["add"]),
+            value!([{"op": 1, "path": "/a"}]),
+            value!(null),
+        ] {
+            let error = json(&config_map(), &patch).unwrap_err();
+            assert!(
+                matches!(error, PatchError::Malformed(_)),
+                "{patch}: {error}"
+            );
+        }
     }
 
     #[test]
