@@ -10,7 +10,8 @@ mod sandbox;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Bare-metal Kubernetes from Git: machines, clusters, and what runs them.
 #[derive(Parser)]
@@ -36,12 +37,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let result = match parse().command {
         Command::Operator(arguments) => operator::run(*arguments),
         Command::Crds(arguments) => crds::run(arguments),
         Command::Apiserver(arguments) => apiserver::run(arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
-        Command::Reference(arguments) => reference::run(arguments, &root()),
+        Command::Reference(arguments) => reference::run(arguments, &Arguments::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,16 +53,50 @@ fn main() -> ExitCode {
     }
 }
 
-/// The definition of all commands.
-fn root() -> clap::Command {
-    <Arguments as clap::CommandFactory>::command()
+/// The arguments of the process; ends it with a message when they cannot be understood.
+fn parse() -> Arguments {
+    Arguments::command()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches))
+        .unwrap_or_else(|error| name_the_variable(error).exit())
 }
 
-/// What went wrong, and under it why, one cause a line.
+/// Says of a bad value from which environment variable it came.
+fn name_the_variable(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let mut command = Arguments::command();
+    command.build();
+    let variable = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter(|candidate| candidate.to_string() == *argument)
+        .filter_map(clap::Arg::get_env)
+        .find(|variable| std::env::var_os(variable).is_some());
+    if let Some(variable) = variable {
+        let tip = format!(
+            "the environment variable {} has this value",
+            variable.display()
+        );
+        error.insert(
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![tip.into()]),
+        );
+    }
+    error
+}
+
+/// What went wrong, and under it why, one cause a line. A cause that the line before tells
+/// already is left out.
 #[expect(clippy::print_stderr, reason = "the answer of a command-line program")]
 fn report(error: &anyhow::Error) {
-    eprintln!("nico: {error}");
-    for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+    let mut told = error.to_string();
+    eprintln!("nico: {told}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            eprintln!("  because: {cause}");
+            told = cause;
+        }
     }
 }

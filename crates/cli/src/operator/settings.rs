@@ -18,7 +18,8 @@ pub(crate) struct Arguments {
         long,
         env = "METRICS_PORT",
         value_name = "PORT",
-        default_value_t = 8080
+        default_value = "8080",
+        value_parser = port
     )]
     pub(super) metrics_port: u16,
     /// Port of `/healthz`, `/livez` and `/readyz`; 0 picks a free one.
@@ -26,7 +27,8 @@ pub(crate) struct Arguments {
         long,
         env = "HEALTH_CHECK_PORT",
         value_name = "PORT",
-        default_value_t = 8081
+        default_value = "8081",
+        value_parser = port
     )]
     pub(super) health_check_port: u16,
     /// How log lines look. `RUST_LOG` filters them.
@@ -148,6 +150,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| {
             "allowed are seconds above 0 and durations such as 90s, 5m or 1h30m".to_owned()
         })
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "allowed are 0 to 65535".to_owned())
 }
 
 #[cfg(test)]
