@@ -366,3 +366,25 @@ async fn many_servers_run_in_one_process_and_end_when_told() {
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn a_server_ends_when_it_is_dropped() {
+    let (server, _client) = support::server().await;
+    let address = server.address();
+    drop(server);
+    timeout(SOON, async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_an_error() {
+    let (server, _client) = support::server().await;
+    let second = Server::builder().listen(server.address()).start().await;
+    let message = second.expect_err("the address is taken").to_string();
+    assert!(message.contains(&server.address().to_string()), "{message}");
+}

@@ -156,3 +156,39 @@ pub fn usual_names(address: IpAddr) -> Vec<String> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use x509_parser::extensions::GeneralName;
+
+    use super::*;
+
+    #[test]
+    fn the_server_has_all_names_and_addresses() {
+        let mut names = usual_names([10, 0, 0, 7].into());
+        names.push("api.example.com".to_owned());
+        let certificates = Certificates::make(&names).unwrap();
+        let der = CertificateDer::from_pem_slice(certificates.server.certificate.as_bytes());
+        let der = der.unwrap();
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
+        let alternatives = certificate.subject_alternative_name().unwrap().unwrap();
+        let has = |wanted: GeneralName<'_>| alternatives.value.general_names.contains(&wanted);
+        assert!(has(GeneralName::DNSName("api.example.com")));
+        assert!(has(GeneralName::DNSName("localhost")));
+        assert!(has(GeneralName::IPAddress(&[127, 0, 0, 1])));
+        assert!(has(GeneralName::IPAddress(&[10, 0, 0, 7])));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_in_a_certificate_is_an_error() {
+        assert!(Certificates::make(&["ümlaut".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn keys_are_not_shown_when_debugging() {
+        let certificates = Certificates::make(&["localhost".to_owned()]).unwrap();
+        assert!(!format!("{certificates:?}").contains("PRIVATE KEY"));
+    }
+}
