@@ -1,22 +1,18 @@
 //! Watches, triggers and error policy: the only file that knows `kube::runtime`.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta, Selector, SelectorExt};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::Config;
-use kube::runtime::{PredicateConfig, WatchStreamExt, reflector as reflect, watcher};
-use kube::{Api, Resource, ResourceExt};
-use nico_api::condition;
-use nico_api::kubernetes_cluster::{Plane, conditions as kind};
-use nico_api::machine::conditions::NEEDS_CLEANUP;
-use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, ResourceExt};
+use nico_api::{KubernetesCluster, NixosConfiguration, labels};
 use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::context::Context;
@@ -27,14 +23,11 @@ use tokio::sync::OnceCell;
 use crate::kubeconfig::{Hosts, SshHosts};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
-use crate::observed::claimant_uid;
 use crate::reconcile::{Error, Reconciler};
 use crate::settings::Settings;
 use crate::source::{Sources, chain};
+use crate::triggers::{self, GuardedCluster, GuardedMachine};
 use crate::workload::Workloads;
-
-type GuardedCluster = DeserializeGuard<KubernetesCluster>;
-type GuardedMachine = DeserializeGuard<Machine>;
 
 /// A conflict is over as soon as it is seen: the wait only keeps two clusters out of step.
 const CONFLICT: Backoff = Backoff {
@@ -80,17 +73,14 @@ pub async fn run_with(
     hosts: Arc<dyn Hosts>,
 ) -> Result<(), RunError> {
     let client = context.client.clone();
-    let (machines, machines_writer) = reflector::store();
-    let machine_changes = reflect(
-        machines_writer,
-        watcher(
-            Api::<GuardedMachine>::all(client.clone()),
-            Config::default(),
-        )
-        .default_backoff(),
+    let (machines, machines_writer) = store();
+    let machine_events = watcher(
+        Api::<GuardedMachine>::all(client.clone()),
+        Config::default(),
     )
-    .touched_objects()
-    .predicate_filter(what_matters_of_a_machine, PredicateConfig::default());
+    .default_backoff()
+    .modify(triggers::forget_what_decides_nothing);
+    let machine_changes = triggers::changes_that_matter(reflector(machines_writer, machine_events));
     let configuration_changes = watcher(
         Api::<DeserializeGuard<NixosConfiguration>>::all(client.clone()),
         Config::default().labels(labels::CLUSTER),
@@ -131,11 +121,11 @@ pub async fn run_with(
     controller
         .with_config(concurrency)
         .watches_stream(machine_changes, move |machine| {
-            clusters_that_care(&clusters, &machine)
+            triggers::clusters_that_care(&clusters, &machine)
         })
         .owns_stream(configuration_changes)
         .watches_stream(secret_changes, |secret: PartialObjectMeta<Secret>| {
-            owner_of(&secret)
+            triggers::owner_of(&secret)
         })
         .graceful_shutdown_on(context.shutdown.clone().cancelled_owned())
         .run(look, after_failure, state)
@@ -278,85 +268,4 @@ fn tell(events: Events, cluster: Arc<GuardedCluster>, note: String) {
             events.publish(cluster, event).await;
         }
     });
-}
-
-/// Changes of a machine that may matter to a cluster: not every heartbeat.
-fn what_matters_of_a_machine(guard: &GuardedMachine) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    let metadata = guard.meta();
-    metadata.labels.hash(&mut hasher);
-    metadata.generation.hash(&mut hasher);
-    metadata.deletion_timestamp.is_some().hash(&mut hasher);
-    if let Ok(machine) = &guard.0 {
-        let conditions = machine
-            .status
-            .as_ref()
-            .map_or(&[][..], |status| &status.conditions);
-        claimant_uid(machine).hash(&mut hasher);
-        machine.is_discoverable().hash(&mut hasher);
-        machine.has_configuration().hash(&mut hasher);
-        condition::is_true(conditions, NEEDS_CLEANUP).hash(&mut hasher);
-        machine
-            .fact("os")
-            .map(ToString::to_string)
-            .hash(&mut hasher);
-    }
-    Some(hasher.finish())
-}
-
-/// The clusters that hold a machine, name it, or look for one like it.
-fn clusters_that_care(
-    clusters: &Store<GuardedCluster>,
-    machine: &GuardedMachine,
-) -> Vec<ObjectRef<GuardedCluster>> {
-    let name = machine.name_any();
-    let claimant = machine.0.as_ref().ok().and_then(claimant_uid);
-    let cares = |cluster: &KubernetesCluster| {
-        let holds = claimant.is_some() && claimant == cluster.metadata.uid.as_deref();
-        let data_plane = cluster.spec.data_plane();
-        let planes = [&cluster.spec.control_plane, &data_plane];
-        holds
-            || planes.iter().any(|plane| names(plane, &name))
-            || (!has_all_machines(cluster)
-                && planes.iter().any(|plane| would_choose(plane, machine)))
-    };
-    clusters
-        .state()
-        .iter()
-        .filter(|cluster| cluster.meta().namespace == machine.meta().namespace)
-        .filter(|cluster| cluster.0.as_ref().is_ok_and(cares))
-        .map(|cluster| ObjectRef::from_obj(cluster.as_ref()))
-        .collect()
-}
-
-fn names(plane: &Plane, machine: &str) -> bool {
-    plane
-        .named_machines()
-        .is_some_and(|list| list.iter().any(|name| name == machine))
-}
-
-fn would_choose(plane: &Plane, machine: &GuardedMachine) -> bool {
-    plane
-        .machine_selector
-        .clone()
-        .and_then(|selector| Selector::try_from(selector).ok())
-        .is_some_and(|selector| selector.matches(machine.labels()))
-}
-
-fn has_all_machines(cluster: &KubernetesCluster) -> bool {
-    cluster
-        .status
-        .as_ref()
-        .is_some_and(|status| condition::is_true(&status.conditions, kind::MACHINES_SELECTED))
-}
-
-fn owner_of(object: &impl Resource) -> Option<ObjectRef<GuardedCluster>> {
-    let metadata = object.meta();
-    let owner = metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.kind == KubernetesCluster::kind(&()))?;
-    let namespace = metadata.namespace.as_deref()?;
-    Some(ObjectRef::new(&owner.name).within(namespace))
 }

@@ -27,6 +27,7 @@ pub mod role;
 pub mod settings;
 pub mod source;
 pub mod transitions;
+mod triggers;
 pub mod workload;
 
 pub use controller::{RunError, run, run_with};

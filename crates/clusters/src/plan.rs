@@ -360,7 +360,10 @@ fn look_again(
         nico_api::kubernetes_cluster::conditions::READY,
     );
     if ready.is_some_and(|ready| ready.status == "True") {
-        return intervals.ready;
+        return match observed.workload {
+            Workload::Unreachable { .. } => intervals.unready,
+            Workload::NotAsked | Workload::Nodes(_) => intervals.ready,
+        };
     }
     let applied = |member: &Member| {
         member.role == Role::ControlPlane

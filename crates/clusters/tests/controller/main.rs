@@ -1,6 +1,12 @@
 //! The cluster controller against an embedded API server, with a stand-in for the machine layer
 //! and a second server as the new cluster.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail tests by panicking, and say what they covered"
+)]
+
 mod crashes;
 mod creation;
 mod deletion;
