@@ -53,8 +53,10 @@ impl Demo {
     }
 
     fn signal(&self, name: &str) -> Result<()> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status()?;
+        let pid = self.child.id();
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -s {name} {pid}")])
+            .status()?;
         ensure!(sent.success(), "kill ended with {sent}");
         Ok(())
     }

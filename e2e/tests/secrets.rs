@@ -36,6 +36,15 @@ async fn keys_and_tokens_are_only_where_the_flake_delivers_them() -> Result<()> 
             "the search finds nothing at all"
         );
         assert_only_delivered(&found)?;
+        let objects = "machines,nixosconfigurations,kubernetesclusters,events,leases,configmaps";
+        let shown = lab.kubectl(&["get", objects, "--output", "yaml"]).await?;
+        for needle in &needles {
+            ensure!(
+                !contains(shown.as_bytes(), &needle.bytes),
+                "{} is in an object",
+                needle.name
+            );
+        }
 
         lab.kubectl(&["delete", "kcluster", "home", "--timeout=120s"])
             .await?;
@@ -133,6 +142,10 @@ fn search_bytes(
             found.push((needle.name, path.to_owned()));
         }
     }
+}
+
+fn contains(content: &[u8], bytes: &[u8]) -> bool {
+    content.windows(bytes.len()).any(|window| window == bytes)
 }
 
 /// All processes of the sandbox, also those on the hosts.

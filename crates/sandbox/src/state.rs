@@ -235,7 +235,8 @@ fn kill_processes(id: &str) -> Result<(), StateError> {
 /// Sends a signal to processes; those that are already gone are no matter.
 pub(crate) fn kill(signal: &str, pids: &[u32]) {
     for pid in pids {
-        let sent = command::run("kill", &["-s", signal, &pid.to_string()]);
+        // That of the shell, for the program is not in every Debian.
+        let sent = command::run("sh", &["-c", &format!("kill -s {signal} {pid}")]);
         if let Err(error) = sent {
             tracing::debug!(pid, signal, %error, "the process was gone already");
         }

@@ -29,7 +29,9 @@ use crate::stack::{self, Stack, StackError};
 use crate::state::{StateError, file_error};
 use crate::tools::{self, MissingTools};
 
+/// Steps of the whole story, and of its beginning alone.
 const STEPS: usize = 7;
+const STEPS_UP: usize = 3;
 
 /// How often the live view looks.
 const REFRESH: Duration = Duration::from_millis(150);
@@ -122,6 +124,7 @@ pub async fn demo(options: DemoOptions) -> Result<(), DemoError> {
     let stop = shutdown::on_signal()?;
     let started = Instant::now();
     let mut story = Story {
+        steps: STEPS,
         terminal: &mut terminal,
         stop: &stop,
     };
@@ -146,11 +149,15 @@ pub async fn up(options: UpOptions) -> Result<(), DemoError> {
     let stop = shutdown::on_signal()?;
     let mut terminal = Terminal::new();
     let mut story = Story {
+        steps: STEPS_UP,
         terminal: &mut terminal,
         stop: &stop,
     };
     let stack = story.make(options.nico).await?;
     let kubectl = stack.kubectl();
+    story
+        .terminal
+        .step(3, STEPS_UP, "Five machines, free to be used");
     story.describe_machines(&stack, &kubectl).await?;
     story.write_cluster(&stack, &kubectl)?;
     story.stay_up(&stack, false).await?;
@@ -159,6 +166,7 @@ pub async fn up(options: UpOptions) -> Result<(), DemoError> {
 }
 
 struct Story<'a> {
+    steps: usize,
     terminal: &'a mut Terminal,
     stop: &'a CancellationToken,
 }
@@ -197,7 +205,7 @@ impl Story<'_> {
     async fn make(&mut self, nico: PathBuf) -> Result<Stack, DemoError> {
         self.terminal.step(
             1,
-            STEPS,
+            self.steps,
             "Five hosts, each with its own address, sshd, host key, /nix and /etc",
         );
         let begun = Instant::now();
@@ -219,7 +227,7 @@ impl Story<'_> {
 
         self.terminal.step(
             2,
-            STEPS,
+            self.steps,
             "A management cluster: `nico apiserver` and `nico operator`, two processes",
         );
         let begun = Instant::now();
@@ -258,14 +266,14 @@ impl Story<'_> {
         let client = stack.client().await?;
 
         self.terminal
-            .step(3, STEPS, "Five machines and a cluster, as manifests");
+            .step(3, self.steps, "Five machines and a cluster, as manifests");
         let applied = Instant::now();
         self.describe_machines(stack, kubectl).await?;
         self.write_cluster(stack, kubectl)?;
         self.user(kubectl, &["apply", "-f", "cluster.yaml"]).await?;
 
         self.terminal
-            .step(4, STEPS, "From Git to a cluster, machine by machine");
+            .step(4, self.steps, "From Git to a cluster, machine by machine");
         let resource = format!("kcluster/{CLUSTER_NAME}");
         let wait = ["wait", "--for=condition=Ready", &resource, PATIENCE];
         self.user_with_view(kubectl, &wait, &client, applied)
@@ -275,7 +283,7 @@ impl Story<'_> {
 
         self.terminal.step(
             5,
-            STEPS,
+            self.steps,
             "The new cluster, with the kubeconfig from its Secret",
         );
         let begun = Instant::now();
@@ -290,14 +298,14 @@ impl Story<'_> {
         }
 
         self.terminal
-            .step(6, STEPS, "And back: every machine is freed");
+            .step(6, self.steps, "And back: every machine is freed");
         let begun = Instant::now();
         let delete = ["delete", "kcluster", CLUSTER_NAME, PATIENCE];
         self.user_with_view(kubectl, &delete, &client, begun)
             .await?;
         self.terminal.done(begun.elapsed(), "the cluster is gone");
 
-        self.terminal.step(7, STEPS, "Nothing is left");
+        self.terminal.step(7, self.steps, "Nothing is left");
         self.prove_that_nothing_is_left(stack, &client).await?;
         Ok(ready_after)
     }

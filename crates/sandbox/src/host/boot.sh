@@ -13,6 +13,7 @@
 set -eu
 
 root=$1 disk=$2 name=$3 nico=$4
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 bind() {
   mount --bind "$1" "$2"
@@ -85,7 +86,6 @@ cd /
 umount -l /real
 rmdir /real
 
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mkdir -p /run/sshd
 
 # What the boot loader and systemd would do with the system profile.

@@ -45,7 +45,9 @@ pub enum HostError {
         source: russh::keys::ssh_key::Error,
     },
     /// It does not answer after power on.
-    #[error("{host} did not answer on port 22 within {seconds} s; its console said: {console}")]
+    #[error(
+        "{host} did not come up: its SSH server must answer within {seconds} s; its console said: {console}"
+    )]
     NotBooted {
         /// The host.
         host: String,

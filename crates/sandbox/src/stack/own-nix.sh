@@ -11,6 +11,7 @@ set -eu
 
 root=$1 nix=$2
 shift 2
+export PATH="$PATH:/usr/sbin:/sbin"
 
 mount -t tmpfs -o mode=0755 root "$root"
 for path in /* /.[!.]*; do
