@@ -6,7 +6,7 @@
 //!
 //! - [`Credentials`]: what a Secret says about how to log in
 //! - [`Git`]: the `git` program, ready to talk to one repository with one set of credentials
-//! - [`resolve`]: a branch, a tag or the default branch as a commit
+//! - [`resolve()`]: a branch, a tag or the default branch as a commit
 //!
 //! Credentials reach `git` through the environment of that one child, or through an SSH agent
 //! on a private socket; never through an argument, a URL or a file.

@@ -176,9 +176,10 @@ mod tests {
 
     /// What Nix makes of `expression`; `None`, loudly, when there is no Nix.
     fn evaluate(expression: &str) -> Option<Value> {
+        let state = tempfile::tempdir().unwrap();
         let child = Command::new("nix-instantiate")
             .args(["--eval", "--strict", "--json", "--readonly-mode", "-"])
-            .env("NIX_STATE_DIR", std::env::temp_dir().join("nico-nix-state"))
+            .env("NIX_STATE_DIR", state.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

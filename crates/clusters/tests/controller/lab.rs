@@ -54,7 +54,7 @@ impl Drop for Operator {
 }
 
 /// Every machine has the kubeconfig of the new cluster, as k3s writes it.
-struct Kubeconfigs(String);
+pub(crate) struct Kubeconfigs(pub(crate) String);
 
 #[async_trait]
 impl Hosts for Kubeconfigs {

@@ -10,6 +10,7 @@
 mod crashes;
 mod creation;
 mod deletion;
+mod kubeconfig;
 mod lab;
 mod machine_layer;
 mod mistakes;
