@@ -71,13 +71,10 @@ fn extend(property: &mut Value, merge_type: &MergeType) {
             }
         }
     }
-    match &merge_type.patch {
-        PatchStrategy::Default => {}
-        PatchStrategy::MergeByKey(key) => {
-            property["x-kubernetes-patch-strategy"] = "merge".into();
-            property["x-kubernetes-patch-merge-key"] = key.as_str().into();
-        }
-        PatchStrategy::MergeValues => property["x-kubernetes-patch-strategy"] = "merge".into(),
-        PatchStrategy::Replace => property["x-kubernetes-patch-strategy"] = "replace".into(),
+    if let Some(strategy) = merge_type.patch_strategy() {
+        property["x-kubernetes-patch-strategy"] = strategy.into();
+    }
+    if let PatchStrategy::MergeByKey(key) = &merge_type.patch {
+        property["x-kubernetes-patch-merge-key"] = key.as_str().into();
     }
 }
