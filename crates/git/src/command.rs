@@ -151,32 +151,20 @@ impl Git {
         Ok(())
     }
 
-    /// Tells `ssh` which host keys to trust. Host keys are public, so a file may hold them.
+    /// Tells `ssh` which host keys to trust: those of the Secret, or else those that the
+    /// operator's own user and machine know. Host keys are public, so a file may hold them.
     fn trust(&mut self, known_hosts: Option<&str>) -> Result<(), GitError> {
-        let mut file =
-            NamedTempFile::with_prefix("nico-known-hosts-").map_err(GitError::KnownHosts)?;
-        let checking = match known_hosts {
-            Some(keys) => {
-                writeln!(file, "{keys}").map_err(GitError::KnownHosts)?;
-                "yes"
-            }
-            None => {
-                tracing::warn!(
-                    repository = self.url,
-                    "the Secret has no known_hosts: whatever host key the Git server shows is trusted"
-                );
-                "accept-new"
-            }
-        };
-        self.set(
-            "GIT_SSH_COMMAND",
-            format!(
-                "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking={checking} \
-                 -o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null",
-                nico_ssh::quote(&file.path().display().to_string())
-            ),
-        );
-        self._known_hosts = Some(file);
+        let mut command =
+            "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes".to_owned();
+        if let Some(keys) = known_hosts {
+            let mut file =
+                NamedTempFile::with_prefix("nico-known-hosts-").map_err(GitError::KnownHosts)?;
+            writeln!(file, "{keys}").map_err(GitError::KnownHosts)?;
+            let path = nico_ssh::quote(&file.path().display().to_string());
+            command += &format!(" -o UserKnownHostsFile={path} -o GlobalKnownHostsFile=/dev/null");
+            self._known_hosts = Some(file);
+        }
+        self.set("GIT_SSH_COMMAND", command);
         Ok(())
     }
 }

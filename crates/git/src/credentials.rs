@@ -24,8 +24,8 @@ pub enum Credentials {
     Key {
         /// Private key in OpenSSH or PEM form.
         private_key: String,
-        /// Host keys to trust, in the form of `known_hosts`. Without it the key that the
-        /// server shows is taken, as `ssh` does with `StrictHostKeyChecking=accept-new`.
+        /// Host keys to trust, in the form of `known_hosts`. Without it, those that the
+        /// operator's own user and machine know.
         known_hosts: Option<String>,
     },
 }

@@ -49,7 +49,7 @@ pub enum GitError {
     },
     /// The server shows a host key that is not trusted.
     #[error(
-        "the SSH host key of {url} is not among known_hosts of the Secret ({answer}); compare it with the key that the server's owner publishes"
+        "the SSH host key of {url} is not trusted ({answer}); compare it with the key that the server's owner publishes, and put that one into the Secret under known_hosts"
     )]
     HostKeyRejected {
         /// The URL, without user information.

@@ -64,8 +64,7 @@ pub fn advice(machine: &Machine, installation: Installation) -> Option<String> {
 }
 
 fn by_facts(machine: &Machine) -> Installation {
-    let variant = text(machine, "os.variantId").or_else(|| text(machine, "os.variant_id"));
-    match (text(machine, "os.id"), variant) {
+    match (text(machine, "os.id"), text(machine, "os.variantId")) {
         (_, Some("installer")) => Installation::Full,
         (Some("nixos"), _) => Installation::OntoNixos,
         (Some(_), _) => Installation::Refused,

@@ -48,6 +48,7 @@ release() {
 fact os.name "$(release PRETTY_NAME)"
 fact os.id "$(release ID)"
 fact os.version "$(release VERSION_ID)"
+fact os.variantId "$(release VARIANT_ID)"
 fact kernel.version "$(uname -r)"
 fact architecture "$(uname -m)"
 fact hostname "$(uname -n)"

@@ -47,6 +47,7 @@ const FACTS: &[(&str, Kind)] = &[
     ("os.name", Kind::Text),
     ("os.id", Kind::Text),
     ("os.version", Kind::Text),
+    ("os.variantId", Kind::Text),
     ("kernel.version", Kind::Text),
     ("architecture", Kind::Text),
     ("hostname", Kind::Text),
@@ -207,6 +208,14 @@ mod tests {
         let expected = json!({
             "memory": {"mb": 2048}, "uptime": {"days": 0}, "security": {"apparmor": false},
         });
+        assert_eq!(facts.map(Value::Object), Ok(expected));
+    }
+
+    /// By this fact the cluster layer tells that a disk may be installed anew.
+    #[test]
+    fn an_installer_is_told_from_an_installed_system() {
+        let facts = parse(b"fact\tos.id\tnixos\nfact\tos.variantId\tinstaller\nend\n");
+        let expected = json!({"os": {"id": "nixos", "variantId": "installer"}});
         assert_eq!(facts.map(Value::Object), Ok(expected));
     }
 
