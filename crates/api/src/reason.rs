@@ -51,7 +51,6 @@ reasons! {
     /// Why a condition of a Machine is what it is.
     MachineReason {
         Connected = "A session was opened and a command answered.",
-        NotProbedYet = "The machine was not probed yet.",
         DnsFailure = "The host name could not be resolved.",
         ConnectionRefused = "The address answers, but nothing listens on the SSH port.",
         Unreachable = "There is no way to the address.",

@@ -1,5 +1,6 @@
 //! `nico operator`: the controllers of machines and clusters in one process.
 
+mod kinds;
 mod settings;
 
 use std::process;
@@ -89,6 +90,7 @@ async fn operate(arguments: Arguments) -> anyhow::Result<()> {
 
 /// Runs until shutdown, or until a controller cannot go on.
 async fn control(context: Context, arguments: Arguments, metrics: Metrics) -> anyhow::Result<()> {
+    kinds::wait_until_installed(&context.client, &context.shutdown).await;
     let machines = nico_machines::run(context.clone(), arguments.machines(), metrics.machines);
     let clusters = nico_clusters::run(context, arguments.clusters(), metrics.clusters);
     tokio::try_join!(
