@@ -60,6 +60,8 @@ impl Repository {
             directory: directory.to_owned(),
         };
         repository.git(&["init", "--quiet", "--initial-branch", "main"])?;
+        // Whoever plays with a sandbox clones the repository and pushes to it.
+        repository.git(&["config", "receive.denyCurrentBranch", "updateInstead"])?;
         let platform = format!("\"{}-linux\"\n", std::env::consts::ARCH);
         repository.write("platform.nix", &platform)?;
         for (path, content) in FILES {

@@ -143,6 +143,8 @@ impl Stack {
             .env("NIX_CONFIG", NIX_CONFIG)
             .env("NIO_BASE_CONFIG_PATH", own.join("state"))
             .env("NIO_ALLOW_FILE_URLS", "true")
+            // A push is to be seen while somebody looks.
+            .env("NIO_CONFIG_RECONCILE_INTERVAL", "10s")
             .env("METRICS_PORT", METRICS_PORT.to_string())
             .env("HEALTH_CHECK_PORT", PROBES_PORT.to_string())
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
