@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nico_e2e::{Lab, nico_binary, say, skipped};
-use nico_sandbox::manifests;
+use nico_sandbox::{manifests, tools};
 
 /// Unpacks Debian's package beside the binaries of the build. `None` where it cannot be had.
 fn old_kubectl() -> Result<Option<PathBuf>> {
@@ -47,7 +47,7 @@ async fn the_kubectl_of_debian_12_can_do_what_the_guides_ask_for() -> Result<()>
         return Ok(());
     }
     let Some(program) = old_kubectl()? else {
-        say("SKIPPED, nothing was tested: apt-get cannot download kubernetes-client");
+        tools::skip("apt-get cannot download kubernetes-client");
         return Ok(());
     };
     let mut lab = Lab::start(&[("cp-01", 11)], &[]).await?;

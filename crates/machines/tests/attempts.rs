@@ -2,7 +2,6 @@
 //! real `git`, `nix` and SSH.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 mod support;
 
@@ -25,11 +24,7 @@ impl Lab {
     /// `None`, said loudly, where hosts cannot be made.
     async fn start() -> Option<Self> {
         if let Err(missing) = tools::check(&[]) {
-            eprintln!("SKIPPED: {missing}");
-            return None;
-        }
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: hosts are namespaces, which need root");
+            tools::skip(&missing.to_string());
             return None;
         }
         // The hosts do not run it.

@@ -61,6 +61,20 @@ pub fn check(also: &[(&'static str, &'static str)]) -> Result<(), MissingTools> 
     is_root().then_some(()).ok_or(MissingTools::NotRoot)
 }
 
+/// Says that a test is skipped, and why.
+///
+/// # Panics
+/// When `NICO_REQUIRE_ALL=1` forbids to skip.
+#[expect(
+    clippy::print_stderr,
+    reason = "where test runners look for what a test says"
+)]
+pub fn skip(why: &str) {
+    let required = env::var_os("NICO_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!required, "NICO_REQUIRE_ALL=1, but: {why}");
+    eprintln!("SKIPPED, nothing was tested: {why}");
+}
+
 /// Where a program is. Users other than root often have no `/usr/sbin` in their path.
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -186,7 +186,7 @@ mod tests {
             .spawn();
         let mut child = match child {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                println!("SKIPPED: nix-instantiate is not installed");
+                nico_sandbox::tools::skip("nix-instantiate is not installed");
                 return None;
             }
             other => other.unwrap(),

@@ -17,7 +17,7 @@ use crate::configuration::metrics::ConfigurationMetrics;
 fn git_is_missing() -> bool {
     let missing = Command::new("git").arg("--version").output().is_err();
     if missing {
-        eprintln!("SKIPPED: this test needs git in PATH");
+        nico_sandbox::tools::skip("this test needs git in PATH");
     }
     missing
 }

@@ -18,7 +18,7 @@ fn nix_is_missing() -> bool {
     let has_nix = Command::new("nix").arg("--version").output().is_ok();
     let may_build = rustix::process::geteuid().is_root();
     if !(has_nix && may_build) {
-        eprintln!("SKIPPED: this test needs nix in PATH, and root for a sandbox to build in");
+        nico_sandbox::tools::skip("this test needs nix in PATH, and root to build");
     }
     !(has_nix && may_build)
 }
