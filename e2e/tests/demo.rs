@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nico_e2e::{eventually, nico_binary, say, skipped};
@@ -58,6 +59,15 @@ impl Demo {
             .args(["-c", &format!("kill -s {name} {pid}")])
             .status()?;
         ensure!(sent.success(), "kill ended with {sent}");
+        Ok(())
+    }
+
+    /// Sends the signal again and again until the demo has ended.
+    fn signal_until_it_ends(&mut self, name: &str) -> Result<()> {
+        while self.child.try_wait()?.is_none() {
+            self.signal(name)?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
         Ok(())
     }
 
@@ -130,6 +140,21 @@ async fn an_interrupted_demo_leaves_nothing_and_does_not_claim_success() -> Resu
         );
         assert_eq!(remains(&id), Vec::<String>::new(), "{signal} at {moment}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_impatient_user_does_not_keep_the_demo_from_cleaning_up() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let mut demo = Demo::start()?;
+    demo.read_until("kubectl apply -f machines.yaml")?;
+    let id = demo.id()?;
+    demo.signal_until_it_ends("INT")?;
+    let (status, output) = demo.end()?;
+    ensure!(!status.success(), "{status}\n{output}");
+    assert_eq!(remains(&id), Vec::<String>::new());
     Ok(())
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use nico_runtime::{shutdown, telemetry};
+use nico_runtime::shutdown::{self, SecondSignal};
+use nico_runtime::telemetry;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the answer of a command-line program")]
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
     let mut builder = nico_apiserver::Server::builder().listen(arguments.listen);
     if let Some(file) = &arguments.token_file {
         let token = fs::read_to_string(file)

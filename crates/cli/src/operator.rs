@@ -11,7 +11,8 @@ use nico_runtime::context::Context;
 use nico_runtime::events::Events;
 use nico_runtime::leader::{Candidate, Timing};
 use nico_runtime::server::{self, Readiness};
-use nico_runtime::{shutdown, telemetry};
+use nico_runtime::shutdown::{self, SecondSignal};
+use nico_runtime::telemetry;
 use prometheus_client::registry::Registry;
 use tracing::info;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn operate(arguments: Arguments) -> anyhow::Result<()> {
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
     let config = Config::infer()
         .await
         .context("cannot find a Kubernetes API: set KUBECONFIG, or run in a cluster")?;

@@ -4,12 +4,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// A token that is cancelled at the first SIGTERM or SIGINT. The second one ends the process at
-/// once, with exit code 130.
+/// What a second signal does, while the work in hand is being finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondSignal {
+    /// It ends the process at once, with exit code 130: whatever is left converges later.
+    EndsAtOnce,
+    /// Nothing: what is being removed would stay behind for ever.
+    ChangesNothing,
+}
+
+/// A token that is cancelled at the first SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the operating system does not let the process handle signals.
-pub fn on_signal() -> std::io::Result<CancellationToken> {
+pub fn on_signal(second: SecondSignal) -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let token = CancellationToken::new();
@@ -18,8 +26,13 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         wait(&mut terminate, &mut interrupt).await;
         info!("shutting down; work in hand is finished first");
         cancelled.cancel();
-        wait(&mut terminate, &mut interrupt).await;
-        std::process::exit(130);
+        loop {
+            wait(&mut terminate, &mut interrupt).await;
+            match second {
+                SecondSignal::EndsAtOnce => std::process::exit(130),
+                SecondSignal::ChangesNothing => info!("still cleaning up"),
+            }
+        }
     });
     Ok(token)
 }

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use nico_runtime::shutdown;
+use nico_runtime::shutdown::{self, SecondSignal};
 use tokio::task;
 
 use story::Story;
@@ -108,7 +108,7 @@ pub async fn demo(options: DemoOptions) -> Result<(), DemoError> {
     if !options.yes && !task::spawn_blocking(is_wanted).await? {
         return Err(DemoError::Declined);
     }
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal(SecondSignal::ChangesNothing)?;
     let started = Instant::now();
     let mut story = Story {
         steps: STEPS,
@@ -133,7 +133,7 @@ pub async fn demo(options: DemoOptions) -> Result<(), DemoError> {
 /// When a part cannot be started or removed.
 pub async fn up(options: UpOptions) -> Result<(), DemoError> {
     tools::check(&[("kubectl", "kubernetes-client")])?;
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal(SecondSignal::ChangesNothing)?;
     let mut terminal = Terminal::new();
     let mut story = Story {
         steps: STEPS_UP,
