@@ -30,9 +30,10 @@ mod transport;
 mod verbs;
 
 pub mod apply;
+pub mod faults;
 pub mod patch;
 pub mod schema;
 pub mod storage;
 
-pub use server::{Builder, Server, StartError};
+pub use server::{Builder, History, Server, StartError};
 pub use status::{Cause, Details, Status};

@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
 use crate::controllers;
+use crate::faults::{Faults, Forgetful};
 use crate::status::Status;
-use crate::storage::{Memory, Storage};
+use crate::storage::{Memory, Storage, StorageError};
 use crate::transport::{
-    CertificateError, Certificates, Credentials, Listener, kubeconfig, usual_names,
+    CertificateError, Certificates, Connections, Credentials, Listener, kubeconfig, usual_names,
 };
 use crate::verbs;
 
@@ -53,6 +54,7 @@ pub struct Builder {
     tokens: Vec<String>,
     names: Vec<String>,
     storage: Option<Arc<dyn Storage>>,
+    faults: Faults,
 }
 
 /// A running Kubernetes API server. It ends when it is dropped or [shut down](Self::shutdown).
@@ -62,7 +64,19 @@ pub struct Server {
     url: String,
     kubeconfig: String,
     tasks: TaskTracker,
+    connections: Arc<Connections>,
+    faults: Faults,
+    history: Arc<Forgetful>,
     shutdown: DropGuard,
+}
+
+/// What a restart leaves of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// All of it: a client can go on where it was.
+    Kept,
+    /// Nothing: watches and lists of any older resourceVersion get 410.
+    Lost,
 }
 
 impl Builder {
@@ -95,6 +109,14 @@ impl Builder {
         self
     }
 
+    /// What goes wrong on purpose from the beginning; nothing unless told otherwise. More can be
+    /// added [later](Server::faults).
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
     /// Starts the server. When this returns, it serves.
     ///
     /// # Errors
@@ -113,18 +135,23 @@ impl Builder {
 
         let shutdown = CancellationToken::new();
         let storage = self.storage.unwrap_or_else(|| Arc::new(Memory::default()));
-        let api = Arc::new(Api::new(storage, shutdown.clone()));
+        let history = Arc::new(Forgetful::new(storage));
+        let api = Arc::new(Api::new(history.clone(), shutdown.clone()));
         for namespace in NAMESPACES {
             ensure_namespace(&api, namespace).await?;
         }
         let tasks = TaskTracker::new();
         controllers::start(&api, &tasks);
         let credentials = Arc::new(Credentials::new(self.tokens.iter().map(String::as_str)));
+        let connections = Arc::new(Connections::default());
+        let faults = self.faults;
         let listener = Listener {
             api,
             tls: Arc::new(tls),
             credentials,
             tasks: tasks.clone(),
+            connections: connections.clone(),
+            faults: faults.clone(),
         };
         tasks.spawn(listener.run(socket));
         let url = format!("https://{}", reachable(address));
@@ -137,6 +164,9 @@ impl Builder {
             kubeconfig: kubeconfig(&url, &certificates),
             url,
             tasks,
+            connections,
+            faults,
+            history,
             shutdown: shutdown.drop_guard(),
         })
     }
@@ -150,6 +180,7 @@ impl Server {
             tokens: Vec::new(),
             names: Vec::new(),
             storage: None,
+            faults: Faults::default(),
         }
     }
 
@@ -167,6 +198,29 @@ impl Server {
     /// certificate and key.
     pub fn kubeconfig(&self) -> &str {
         &self.kubeconfig
+    }
+
+    /// What goes wrong on purpose.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Restarts the server as clients see it: every connection is closed, in the middle of
+    /// whatever it does and without a TLS `close_notify`, and then the server serves again at the
+    /// same address, with the same certificates and objects, and the history that is left. The
+    /// server listens all the time: clients that connect meanwhile wait.
+    ///
+    /// # Errors
+    /// If the history is to be lost and the storage does not work; the server serves all the same.
+    pub async fn restart(&self, history: History) -> Result<(), StorageError> {
+        self.connections
+            .restart(async {
+                match history {
+                    History::Kept => Ok(()),
+                    History::Lost => self.history.forget().await,
+                }
+            })
+            .await
     }
 
     /// Ends the server: open requests and watches are cut off, and everything has ended when

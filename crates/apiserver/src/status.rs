@@ -299,6 +299,31 @@ impl Status {
         status
     }
 
+    /// 429, the server has too much to do.
+    pub fn too_many_requests(retry_after_seconds: u32) -> Self {
+        let message = "Too many requests, please try again later.";
+        let mut status = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+        status.details.retry_after_seconds = Some(retry_after_seconds);
+        status
+    }
+
+    /// 503.
+    pub fn service_unavailable() -> Self {
+        let message = "the server is currently unable to handle the request";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            message,
+        )
+    }
+
+    /// 504, the server gave up.
+    pub fn timeout() -> Self {
+        let message = "Timeout: request did not complete within requested timeout - context \
+                       deadline exceeded";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
+    }
+
     /// 504, the server has not seen the wanted resourceVersion yet.
     pub fn too_large_resource_version(wanted: u64, current: u64) -> Self {
         let message = format!("Too large resource version: {wanted}, current: {current}");

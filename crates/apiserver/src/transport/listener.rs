@@ -18,12 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer;
 use crate::api::Api;
+use crate::faults::Faults;
 use crate::request::options;
 use crate::request::{Identity, Request};
 use crate::status::Status;
 
-use super::Credentials;
 use super::authenticate::from_certificate;
+use super::{Connections, Credentials, Link};
 
 /// The largest body that is read, in bytes; the real server takes 3 MiB.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -43,6 +44,10 @@ pub struct Listener {
     pub credentials: Arc<Credentials>,
     /// Where connections run.
     pub tasks: TaskTracker,
+    /// What a restart cuts.
+    pub connections: Arc<Connections>,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
 }
 
 impl std::fmt::Debug for Listener {
@@ -76,29 +81,33 @@ impl Listener {
 
     async fn connection(self, stream: TcpStream, peer: SocketAddr) {
         let shutdown = self.api.shutdown.clone();
+        let connections = self.connections.clone();
+        let link = Link::default();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.serve(stream, peer) => {}
+            () = link.was_reset() => {}
+            () = connections.serve(self.serve(stream, peer, &link)) => {}
         }
     }
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, link: &Link) {
         // Small answers must not wait for more.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let acceptor = TlsAcceptor::from(self.tls.clone());
-        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "TLS handshake failed");
-                return;
-            }
-            Err(_) => {
-                tracing::debug!(%peer, "TLS handshake took too long");
-                return;
-            }
-        };
+        let stream =
+            match tokio::time::timeout(HANDSHAKE, acceptor.accept(link.socket(stream))).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%peer, %error, "TLS handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!(%peer, "TLS handshake took too long");
+                    return;
+                }
+            };
         let identity = stream
             .get_ref()
             .1
@@ -107,8 +116,8 @@ impl Listener {
             .and_then(from_certificate)
             .map(Arc::new);
         let service = service_fn(|request| {
-            let (listener, identity) = (self.clone(), identity.clone());
-            async move { Ok::<_, Infallible>(listener.respond(request, identity.as_ref()).await) }
+            let (listener, identity, link) = (self.clone(), identity.clone(), link.clone());
+            async move { Ok::<_, Infallible>(listener.respond(request, identity.as_ref(), &link).await) }
         });
         let server = auto::Builder::new(TokioExecutor::new());
         if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -120,15 +129,13 @@ impl Listener {
         &self,
         request: hyper::Request<Incoming>,
         connection: Option<&Arc<Identity>>,
+        link: &Link,
     ) -> Response {
         let begun = Instant::now();
         let method = request.method().clone();
         let uri = request.uri().clone();
         let response = match self.read(request, connection).await {
-            Ok(request) => match self.api.handle(&request).await {
-                Ok(answer) => answer.respond(&request),
-                Err(status) => answer::error(&status),
-            },
+            Ok(request) => self.faults.serve(&self.api, &request, link).await,
             Err(status) => answer::error(&status),
         };
         tracing::debug!(

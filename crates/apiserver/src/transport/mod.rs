@@ -2,10 +2,14 @@
 
 mod authenticate;
 mod certificates;
+mod connections;
 mod kubeconfig;
+mod link;
 mod listener;
 
 pub use authenticate::Credentials;
 pub use certificates::{CertificateError, Certificates, usual_names};
+pub use connections::Connections;
 pub use kubeconfig::kubeconfig;
+pub use link::Link;
 pub use listener::Listener;
