@@ -11,6 +11,8 @@ use clap::Args;
 use nico_runtime::shutdown::{self, SecondSignal};
 use nico_runtime::telemetry;
 
+use crate::faults;
+
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Address and port to listen on; port 0 picks a free one.
@@ -25,6 +27,10 @@ pub(crate) struct Arguments {
     /// Further name or address that the server's certificate is valid for. May be repeated.
     #[arg(long, value_name = "NAME")]
     advertise_name: Vec<String>,
+    /// File with rules for faults on purpose, in YAML or JSON: error answers, latency, lost
+    /// connections, stale reads, broken watches. It is read at start and at each SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -43,6 +49,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     }
     for name in &arguments.advertise_name {
         builder = builder.advertise_name(name);
+    }
+    if let Some(file) = arguments.faults {
+        builder = builder.faults(faults::follow(file)?);
     }
     let server = builder
         .start()

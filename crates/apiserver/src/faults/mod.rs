@@ -27,6 +27,7 @@
 //! the storage ([`past`]).
 
 mod decide;
+mod file;
 mod past;
 mod rule;
 mod serve;
@@ -40,6 +41,7 @@ use tokio::sync::watch;
 
 use decide::{Counts, Entry, Hit, Stage, Subject};
 
+pub use file::{ReadError, read};
 pub(crate) use past::Forgetful;
 pub use rule::{AsOf, EventType, Fault, Matcher, Nth, Refusal, Rule, Verb, When};
 
@@ -105,6 +107,14 @@ impl Faults {
         }
     }
 
+    /// Puts these rules in the place of all others.
+    pub fn replace(&self, rules: impl IntoIterator<Item = Rule>) {
+        self.clear();
+        for rule in rules {
+            self.add(rule);
+        }
+    }
+
     /// Removes all rules.
     pub fn clear(&self) {
         self.change(Vec::clear);
@@ -158,6 +168,18 @@ impl Faults {
 fn decide_and_count(rules: &mut [Slot], stage: Stage, subject: &Subject, after: u64) -> Vec<Hit> {
     let entries = rules.iter_mut().map(|slot| &mut slot.entry);
     let hits = decide::decide(entries, stage, subject, after);
+    for Hit { id, fault } in &hits {
+        let Subject { verb, resource, .. } = subject;
+        let name = subject.name.as_deref().unwrap_or_default();
+        tracing::info!(
+            rule = id,
+            ?fault,
+            ?verb,
+            resource,
+            name,
+            "a fault on purpose"
+        );
+    }
     for slot in rules {
         let counts = slot.entry.counts;
         slot.published.send_if_modified(|published| {
