@@ -1,6 +1,6 @@
 //! Which faults a request, a watch or an event meets: pure, from the rules and their counters.
 
-use super::rule::{EventType, Fault, Matcher, Rule, Verb};
+use super::rule::{EventType, Fault, Matcher, Rule, Verb, When};
 
 /// What rules are compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +117,15 @@ impl Fault {
         }
     }
 
+    /// Whether the request is handled before anything of it comes.
+    pub(crate) fn comes_after(&self) -> bool {
+        match self {
+            Self::Refuse { when, .. } | Self::Reset { when } => *when == When::After,
+            Self::Latency { before, .. } => before.is_zero(),
+            _ => false,
+        }
+    }
+
     /// Whether nothing can be added to it.
     fn settles(&self) -> bool {
         !matches!(self, Self::Latency { .. } | Self::Stale { .. })
@@ -179,7 +188,7 @@ impl Subject {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rule::{AsOf, Nth, Refusal, When};
+    use super::super::rule::{AsOf, Nth, Refusal};
     use super::*;
 
     const CONFLICT: Fault = Fault::Refuse {

@@ -64,7 +64,20 @@ struct Shared {
 #[derive(Debug)]
 struct Slot {
     entry: Entry,
+    /// How many of its hits have yet to come, because their requests are still being handled.
+    to_come: u64,
     published: watch::Sender<Counts>,
+}
+
+impl Slot {
+    fn publish(&self) {
+        let Counts { seen, hits } = self.entry.counts;
+        let hits = hits - self.to_come;
+        self.published.send_if_modified(|published| {
+            let before = std::mem::replace(published, Counts { seen, hits });
+            before != *published
+        });
+    }
 }
 
 /// A rule that was added. Dropping this leaves the rule as it is.
@@ -98,7 +111,11 @@ impl Faults {
                 rule,
                 counts: Counts::default(),
             };
-            rules.push(Slot { entry, published });
+            rules.push(Slot {
+                entry,
+                to_come: 0,
+                published,
+            });
         });
         RuleHandle {
             id,
@@ -151,6 +168,15 @@ impl Faults {
         decide_and_count(&mut self.rules(), stage, subject, after)
     }
 
+    /// Counts a hit that comes now that its request has been handled.
+    fn has_come(&self, id: u64) {
+        let mut rules = self.rules();
+        if let Some(slot) = rules.iter_mut().find(|slot| slot.entry.id == id) {
+            slot.to_come -= 1;
+            slot.publish();
+        }
+    }
+
     /// What the rules behind `judged` say about a watch as a whole, and counts it. `judged`
     /// becomes the last one that has seen the watch.
     fn judge_watch(&self, watch: &Subject, judged: &mut u64) -> Option<Hit> {
@@ -181,18 +207,16 @@ fn decide_and_count(rules: &mut [Slot], stage: Stage, subject: &Subject, after: 
         );
     }
     for slot in rules {
-        let counts = slot.entry.counts;
-        slot.published.send_if_modified(|published| {
-            let news = *published != counts;
-            *published = counts;
-            news
-        });
+        let comes_after = |hit: &&Hit| hit.id == slot.entry.id && hit.fault.comes_after();
+        slot.to_come += hits.iter().filter(comes_after).count() as u64;
+        slot.publish();
     }
     hits
 }
 
 impl RuleHandle {
-    /// How many requests, watches or events the rule has taken.
+    /// How many requests, watches or events the rule has taken. A fault that comes after a
+    /// request is counted when it comes: what was asked for is done then.
     pub fn hits(&self) -> u64 {
         self.counts.borrow().hits
     }
@@ -260,6 +284,19 @@ mod tests {
         assert_eq!((handle.seen(), handle.hits()), (2, 1));
         assert_eq!(handle.hit(1).await, Ok(()));
         assert_eq!(handle.hit(2).await, Err(RuleRemoved { hits: 1 }));
+    }
+
+    #[test]
+    fn a_fault_that_comes_after_a_request_is_counted_when_it_comes() {
+        let faults = Faults::default();
+        let handle = faults.add(Rule::reset(When::After).nth(Nth::First(1)));
+        let hits = faults.decide(Stage::Request, &request(), 0);
+        assert_eq!((handle.seen(), handle.hits()), (1, 0));
+        // Meanwhile the rule has been used up.
+        assert_eq!(faults.decide(Stage::Request, &request(), 0), []);
+        assert_eq!((handle.seen(), handle.hits()), (2, 0));
+        faults.has_come(hits[0].id);
+        assert_eq!((handle.seen(), handle.hits()), (2, 1));
     }
 
     #[test]

@@ -27,9 +27,8 @@ impl Faults {
         }
         let subject = Subject::of(request, &api.registry);
         let hits = self.decide(Stage::Request, &subject, 0);
-        let faults = || hits.iter().map(|Hit { fault, .. }| fault);
         let mut past = None;
-        for fault in faults() {
+        for Hit { fault, .. } in &hits {
             match fault {
                 Fault::Latency { before, .. } => wait(*before).await,
                 Fault::Stale { as_of, .. } => past = Some(*as_of),
@@ -47,7 +46,10 @@ impl Faults {
                 Err(status) => answer::error(&status),
             },
         };
-        for fault in faults() {
+        for Hit { id, fault } in &hits {
+            if fault.comes_after() {
+                self.has_come(*id);
+            }
             match fault {
                 Fault::Latency { after, .. } => wait(*after).await,
                 fault => {
