@@ -12,7 +12,6 @@ use nico_api::{KubernetesCluster, NixosConfiguration, NixosConfigurationSpec};
 
 use crate::creation::{FIVE, home};
 use crate::lab::Lab;
-use crate::writes::Writes;
 
 /// Runs that go on at the same time.
 const AT_ONCE: usize = 4;
@@ -51,7 +50,7 @@ async fn end(lab: &Lab) -> End {
 
 /// Creates the cluster with an operator that stops after `writes`, and then with another one.
 /// Gives what it ends in, and whether the first operator stopped at all.
-async fn create(writes: usize) -> (End, bool) {
+async fn create(writes: u64) -> (End, bool) {
     let lab = Lab::start(&FIVE).await;
     let stopped = disturbed(&lab, writes, async || {
         lab.create("home", home()).await;
@@ -62,7 +61,7 @@ async fn create(writes: usize) -> (End, bool) {
 }
 
 /// Deletes a cluster that is Ready, in the same way.
-async fn delete(writes: usize) -> (End, bool) {
+async fn delete(writes: u64) -> (End, bool) {
     let lab = Lab::start(&FIVE).await;
     let operator = lab.operator().await;
     lab.create("home", home()).await;
@@ -81,9 +80,8 @@ async fn delete(writes: usize) -> (End, bool) {
 }
 
 /// Does `work` under an operator that stops after `allowed` writes and under its successor.
-async fn disturbed(lab: &Lab, allowed: usize, work: impl AsyncFn()) -> bool {
-    let writes = Writes::allow(allowed);
-    let first = lab.operator_that_stops(&writes).await;
+async fn disturbed(lab: &Lab, allowed: u64, work: impl AsyncFn()) -> bool {
+    let (first, writes) = lab.operator_that_stops(allowed).await;
     let succession = async {
         writes.stopped().await;
         drop(first);
@@ -105,11 +103,11 @@ async fn disturbed(lab: &Lab, allowed: usize, work: impl AsyncFn()) -> bool {
 /// Runs `scenario` with every crash point until one is not reached any more.
 async fn crash_at_every_write<F: Future<Output = (End, bool)>>(
     name: &str,
-    scenario: impl Fn(usize) -> F,
+    scenario: impl Fn(u64) -> F,
 ) {
-    let (undisturbed, stopped) = scenario(usize::MAX).await;
+    let (undisturbed, stopped) = scenario(u64::MAX).await;
     assert!(!stopped);
-    let runs = futures::stream::iter(1..)
+    let runs = futures::stream::iter(1_u64..)
         .map(|writes| {
             let run = scenario(writes);
             async move { (writes, run.await) }

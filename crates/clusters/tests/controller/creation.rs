@@ -110,8 +110,7 @@ async fn an_unchanged_cluster_is_not_written_to() {
     drop(operator);
     let clusters: Api<KubernetesCluster> = lab.api();
     let before = clusters.get("solo").await.unwrap().resource_version();
-    let writes = crate::writes::Writes::allow(usize::MAX);
-    let _operator = lab.operator_that_stops(&writes).await;
+    let (_operator, writes) = lab.operator_that_stops(u64::MAX).await;
     // It is known to look again when the node goes and comes.
     set_node_ready(&lab.nodes(), "cp-01", false).await.unwrap();
     lab.condition("solo", kind::NODES_HEALTHY, "False").await;

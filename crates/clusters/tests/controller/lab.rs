@@ -73,8 +73,8 @@ impl Lab {
     pub(crate) async fn start(machines: &[&str]) -> Self {
         let (management, new_cluster) =
             tokio::try_join!(Server::builder().start(), Server::builder().start()).unwrap();
-        let client = client(management.kubeconfig(), None).await;
-        let new_client = self::client(new_cluster.kubeconfig(), None).await;
+        let client = client(management.kubeconfig()).await;
+        let new_client = self::client(new_cluster.kubeconfig()).await;
         install(&client).await;
         let lab = Self {
             layer: MachineLayer::start(client.clone(), new_client.clone()),
@@ -91,12 +91,15 @@ impl Lab {
 
     /// Starts an operator.
     pub(crate) async fn operator(&self) -> Operator {
-        self.operator_with(client(self.management.kubeconfig(), None).await)
+        self.operator_with(client(self.management.kubeconfig()).await)
     }
 
     /// Starts an operator that is stopped dead after a number of writes.
-    pub(crate) async fn operator_that_stops(&self, writes: &Writes) -> Operator {
-        self.operator_with(client(self.management.kubeconfig(), Some(writes)).await)
+    pub(crate) async fn operator_that_stops(&self, allowed: u64) -> (Operator, Writes) {
+        let writes = Writes::allow(&self.management, allowed);
+        let config = limited(config(self.management.kubeconfig()).await);
+        let client = Client::try_from(config).unwrap();
+        (self.operator_with(client), writes)
     }
 
     fn operator_with(&self, client: Client) -> Operator {
@@ -289,15 +292,15 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
     }
 }
 
-async fn client(kubeconfig: &str, writes: Option<&Writes>) -> Client {
+async fn client(kubeconfig: &str) -> Client {
+    Client::try_from(config(kubeconfig).await).unwrap()
+}
+
+async fn config(kubeconfig: &str) -> Config {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .unwrap();
-    match writes {
-        Some(writes) => limited(config, writes),
-        None => Client::try_from(config).unwrap(),
-    }
+        .unwrap()
 }
 
 async fn install(client: &Client) {
