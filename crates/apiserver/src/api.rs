@@ -20,7 +20,7 @@ pub struct Api {
     /// Where objects are kept.
     pub storage: Arc<dyn Storage>,
     /// Which kinds are served.
-    pub registry: Arc<Registry>,
+    pub registry: Registry,
     /// Ends watches.
     pub shutdown: CancellationToken,
 }
@@ -43,7 +43,7 @@ impl Api {
     pub fn new(storage: Arc<dyn Storage>, shutdown: CancellationToken) -> Self {
         Self {
             storage,
-            registry: Arc::new(Registry::new()),
+            registry: Registry::new(),
             shutdown,
         }
     }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
 use crate::controllers;
-use crate::faults::{Faults, Forgetful};
+use crate::faults::{Faults, Window};
 use crate::status::Status;
 use crate::storage::{Memory, Storage, StorageError};
 use crate::transport::{
@@ -66,7 +66,7 @@ pub struct Server {
     tasks: TaskTracker,
     connections: Arc<Connections>,
     faults: Faults,
-    history: Arc<Forgetful>,
+    window: Arc<Window>,
     shutdown: DropGuard,
 }
 
@@ -135,8 +135,8 @@ impl Builder {
 
         let shutdown = CancellationToken::new();
         let storage = self.storage.unwrap_or_else(|| Arc::new(Memory::default()));
-        let history = Arc::new(Forgetful::new(storage));
-        let api = Arc::new(Api::new(history.clone(), shutdown.clone()));
+        let window = Arc::new(Window::new(storage));
+        let api = Arc::new(Api::new(window.clone(), shutdown.clone()));
         for namespace in NAMESPACES {
             ensure_namespace(&api, namespace).await?;
         }
@@ -166,7 +166,7 @@ impl Builder {
             tasks,
             connections,
             faults,
-            history,
+            window,
             shutdown: shutdown.drop_guard(),
         })
     }
@@ -217,7 +217,7 @@ impl Server {
             .restart(async {
                 match history {
                     History::Kept => Ok(()),
-                    History::Lost => self.history.forget().await,
+                    History::Lost => self.window.forget().await,
                 }
             })
             .await

@@ -42,7 +42,7 @@ use tokio::sync::watch;
 use decide::{Counts, Entry, Hit, Stage, Subject};
 
 pub use file::{ReadError, read};
-pub(crate) use past::Forgetful;
+pub(crate) use past::Window;
 pub use rule::{AsOf, EventType, Fault, Matcher, Nth, Refusal, Rule, Verb, When};
 
 /// The rules of a server. Clones share them.

@@ -1,5 +1,5 @@
-//! Storages that show less than there is: one that has lost its history, and one that shows the
-//! past.
+//! What requests see of the storage: all of it, unless its history is lost or a request is shown
+//! the past.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,16 +14,22 @@ use super::rule::AsOf;
 /// Prefix of no key.
 const NOTHING: &str = "\0";
 
-/// A storage whose history can be lost. Writes, and what is there now, are never touched.
+tokio::task_local! {
+    /// The revision that the request at hand is shown. Local to its task, so that nothing between
+    /// the request and the storage needs to know of faults.
+    static SHOWN: Revision;
+}
+
+/// A storage that can lose its history and show the past. What is written is never touched.
 #[derive(Debug)]
-pub(crate) struct Forgetful {
+pub(crate) struct Window {
     inner: Arc<dyn Storage>,
     /// The oldest revision that can still be read.
     oldest: AtomicU64,
 }
 
-impl Forgetful {
-    /// Has lost nothing yet.
+impl Window {
+    /// Shows everything.
     pub fn new(inner: Arc<dyn Storage>) -> Self {
         Self {
             inner,
@@ -50,14 +56,47 @@ impl Forgetful {
     }
 }
 
+/// Does `work`, which sees a [`Window`] as it was then, or as it was at the oldest revision that
+/// can still be read.
+///
+/// # Errors
+/// If the storage does not work, or the revision does not exist yet.
+pub(super) async fn show<F: Future>(
+    storage: &dyn Storage,
+    as_of: AsOf,
+    work: F,
+) -> Result<F::Output, StorageError> {
+    let wanted = match as_of {
+        AsOf::Revision(revision) => revision,
+        AsOf::Behind(writes) => storage.revision().await?.saturating_sub(writes),
+    };
+    let at = match storage.list(NOTHING, None, Some(wanted)).await {
+        Ok(_) => wanted,
+        Err(StorageError::Compacted { oldest }) => oldest,
+        Err(error) => return Err(error),
+    };
+    Ok(SHOWN.scope(at, work).await)
+}
+
+fn shown() -> Option<Revision> {
+    SHOWN.try_with(|at| *at).ok()
+}
+
 #[async_trait]
-impl Storage for Forgetful {
+impl Storage for Window {
     async fn revision(&self) -> Result<Revision, StorageError> {
-        self.inner.revision().await
+        match shown() {
+            Some(at) => Ok(at),
+            None => self.inner.revision().await,
+        }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Stored>, StorageError> {
-        self.inner.get(key).await
+        if shown().is_none() {
+            return self.inner.get(key).await;
+        }
+        let page = self.list(key, None, None).await?;
+        Ok(page.entries.into_iter().find(|entry| &*entry.key == key))
     }
 
     async fn list(
@@ -66,6 +105,7 @@ impl Storage for Forgetful {
         after: Option<&str>,
         at: Option<Revision>,
     ) -> Result<Page, StorageError> {
+        let at = at.or_else(shown);
         at.map_or(Ok(()), |at| self.check(at))?;
         self.inner.list(prefix, after, at).await
     }
@@ -81,66 +121,6 @@ impl Storage for Forgetful {
 
     async fn changes(&self, prefix: &str, after: Revision) -> Result<Changes, StorageError> {
         self.check(after)?;
-        self.inner.changes(prefix, after).await
-    }
-}
-
-/// A storage as it was; only what is there is from the past, not what is written.
-#[derive(Debug)]
-pub(crate) struct Past {
-    inner: Arc<dyn Storage>,
-    at: Revision,
-}
-
-impl Past {
-    /// The storage as of then, or as of the oldest revision that can still be read.
-    ///
-    /// # Errors
-    /// If the storage does not work, or the revision does not exist yet.
-    pub async fn of(inner: Arc<dyn Storage>, as_of: AsOf) -> Result<Self, StorageError> {
-        let wanted = match as_of {
-            AsOf::Revision(revision) => revision,
-            AsOf::Behind(writes) => inner.revision().await?.saturating_sub(writes),
-        };
-        let at = match inner.list(NOTHING, None, Some(wanted)).await {
-            Ok(_) => wanted,
-            Err(StorageError::Compacted { oldest }) => oldest,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { inner, at })
-    }
-}
-
-#[async_trait]
-impl Storage for Past {
-    async fn revision(&self) -> Result<Revision, StorageError> {
-        Ok(self.at)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Stored>, StorageError> {
-        let page = self.inner.list(key, None, Some(self.at)).await?;
-        Ok(page.entries.into_iter().find(|entry| &*entry.key == key))
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        at: Option<Revision>,
-    ) -> Result<Page, StorageError> {
-        self.inner.list(prefix, after, at.or(Some(self.at))).await
-    }
-
-    async fn write(
-        &self,
-        key: &str,
-        expected: Expected,
-        value: Option<Bytes>,
-    ) -> Result<Revision, StorageError> {
-        self.inner.write(key, expected, value).await
-    }
-
-    async fn changes(&self, prefix: &str, after: Revision) -> Result<Changes, StorageError> {
         self.inner.changes(prefix, after).await
     }
 }
@@ -161,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn lost_history_is_compacted_and_the_present_is_not() {
-        let storage = Forgetful::new(Arc::new(Memory::default()));
+        let storage = Window::new(Arc::new(Memory::default()));
         let first = write(&storage, "a", "1").await;
         let second = write(&storage, "a", "2").await;
         storage.forget().await.unwrap();
@@ -179,26 +159,38 @@ mod tests {
 
     #[tokio::test]
     async fn the_past_shows_what_was_there_then() {
-        let storage: Arc<dyn Storage> = Arc::new(Memory::default());
-        let first = write(&*storage, "a", "1").await;
-        write(&*storage, "ab", "1").await;
-        write(&*storage, "a", "2").await;
+        let storage = Window::new(Arc::new(Memory::default()));
+        let first = write(&storage, "a", "1").await;
+        write(&storage, "ab", "1").await;
+        write(&storage, "a", "2").await;
         for as_of in [AsOf::Revision(first), AsOf::Behind(2)] {
-            let past = Past::of(storage.clone(), as_of).await.unwrap();
-            assert_eq!(past.revision().await.unwrap(), first);
-            assert_eq!(&*past.get("a").await.unwrap().unwrap().value, b"1");
-            assert!(past.get("ab").await.unwrap().is_none());
-            assert_eq!(past.list("", None, None).await.unwrap().entries.len(), 1);
+            let look = async {
+                assert_eq!(storage.revision().await.unwrap(), first);
+                assert_eq!(&*storage.get("a").await.unwrap().unwrap().value, b"1");
+                assert!(storage.get("ab").await.unwrap().is_none());
+                storage.list("", None, None).await.unwrap().entries.len()
+            };
+            assert_eq!(show(&storage, as_of, look).await.unwrap(), 1);
         }
+        assert_eq!(&*storage.get("a").await.unwrap().unwrap().value, b"2");
+        let future = show(&storage, AsOf::Revision(99), async {}).await;
+        assert!(matches!(future, Err(StorageError::Future { .. })));
     }
 
     #[tokio::test]
     async fn the_past_begins_where_the_history_does() {
-        let storage: Arc<dyn Storage> = Arc::new(Memory::with_history(1));
-        for value in ["1", "2", "3"] {
-            write(&*storage, "a", value).await;
+        let short = Window::new(Arc::new(Memory::with_history(1)));
+        let lost = Window::new(Arc::new(Memory::default()));
+        for value in ["1", "2"] {
+            write(&short, "a", value).await;
+            write(&lost, "a", value).await;
         }
-        let past = Past::of(storage, AsOf::Behind(100)).await.unwrap();
-        assert_eq!(&*past.get("a").await.unwrap().unwrap().value, b"2");
+        lost.forget().await.unwrap();
+        for storage in [short, lost] {
+            write(&storage, "a", "3").await;
+            let look = async { storage.get("a").await.unwrap().unwrap().value };
+            let seen = show(&storage, AsOf::Behind(100), look).await.unwrap();
+            assert_eq!(&*seen, b"2");
+        }
     }
 }

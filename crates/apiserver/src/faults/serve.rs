@@ -13,9 +13,8 @@ use crate::status::{ResourceName, Status};
 use crate::transport::Link;
 
 use super::decide::{Hit, Stage, Subject};
-use super::past::Past;
-use super::rule::{AsOf, Fault, Refusal, Verb, When};
-use super::{Faults, stream};
+use super::rule::{Fault, Refusal, Verb, When};
+use super::{Faults, past, stream};
 
 impl Faults {
     /// Answers a request that came over `link`, with the faults that the rules have for it.
@@ -27,11 +26,11 @@ impl Faults {
         }
         let subject = Subject::of(request, &api.registry);
         let hits = self.decide(Stage::Request, &subject, 0);
-        let mut past = None;
+        let mut as_of = None;
         for Hit { fault, .. } in &hits {
             match fault {
                 Fault::Latency { before, .. } => wait(*before).await,
-                Fault::Stale { as_of, .. } => past = Some(*as_of),
+                Fault::Stale { as_of: past, .. } => as_of = Some(*past),
                 fault => {
                     if let Some(answer) = settle(fault, When::Before, &subject, link).await {
                         return answer;
@@ -39,12 +38,12 @@ impl Faults {
                 }
             }
         }
-        let response = match past {
-            None => handle(api, request).await,
-            Some(as_of) => match in_the_past(api, as_of).await {
-                Ok(api) => handle(&api, request).await,
-                Err(status) => answer::error(&status),
-            },
+        let handled = handle(api, request);
+        let response = match as_of {
+            None => handled.await,
+            Some(as_of) => past::show(&*api.storage, as_of, handled)
+                .await
+                .unwrap_or_else(|error| answer::error(&api::storage_failed(&error))),
         };
         for Hit { id, fault } in &hits {
             if fault.comes_after() {
@@ -89,18 +88,6 @@ async fn settle(fault: &Fault, now: When, subject: &Subject, link: &Link) -> Opt
         Fault::Reset { when } if *when == now => match link.reset().await {},
         _ => None,
     }
-}
-
-/// The server's state, with a storage that shows the past.
-async fn in_the_past(api: &Arc<Api>, as_of: AsOf) -> Result<Arc<Api>, Status> {
-    let past = Past::of(api.storage.clone(), as_of)
-        .await
-        .map_err(|error| api::storage_failed(&error))?;
-    Ok(Arc::new(Api {
-        storage: Arc::new(past),
-        registry: api.registry.clone(),
-        shutdown: api.shutdown.clone(),
-    }))
 }
 
 fn status(refusal: Refusal, subject: &Subject) -> Status {
