@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::{core, crds, pods, workloads};
+use super::{core, crd_rules, crds, pods, workloads};
 
 /// Fills in what a version's defaults say. Does nothing the second time.
 pub fn apply_defaults(kind: &Kind, object: &mut Value) {
@@ -90,7 +90,9 @@ pub fn before_update(kind: &Kind, object: &mut Value, old: &Value, subresource: 
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => core::before_update_namespace(object, old, subresource),
         ("", "Pod") => pods::before_update(object),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::before_update(object, old),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") if subresource.is_none() => {
+            crds::before_update(object, old);
+        }
         _ => {}
     }
 }
@@ -105,7 +107,7 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> 
         ("coordination.k8s.io", "Lease") => core::validate_lease(object),
         ("policy", "PodDisruptionBudget") => workloads::validate_budget(object),
         ("apps" | "batch", _) => workloads::validate(kind, object),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::validate(object, old),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => crd_rules::validate(object, old),
         _ => Vec::new(),
     }
 }

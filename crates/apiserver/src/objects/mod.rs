@@ -4,6 +4,8 @@
 
 mod convert;
 mod core;
+mod crd_rules;
+mod crd_versions;
 mod crds;
 mod kinds;
 mod metadata;
