@@ -57,6 +57,20 @@ fn read_operation(item: &Value) -> Result<&Map<String, Value>, PatchError> {
     Ok(operation)
 }
 
+/// What operations have that no operation knows, in words: `json patch unknown field
+/// "[0].extra"`. Values are not looked at.
+pub fn unknown_members(patch: &Value) -> Vec<String> {
+    let operations = patch.as_array().into_iter().flatten().enumerate();
+    operations
+        .flat_map(|(position, operation)| {
+            let members = operation.as_object().into_iter().flatten();
+            members
+                .filter(|(name, _)| !["op", "path", "from", "value"].contains(&name.as_str()))
+                .map(move |(name, _)| format!("json patch unknown field \"[{position}].{name}\""))
+        })
+        .collect()
+}
+
 fn undecodable(value: &Value, wanted: &str) -> PatchError {
     let found = match value {
         Value::Null => "null",
@@ -80,6 +94,9 @@ fn apply(document: &mut Value, operation: &Map<String, Value>) -> Result<(), Pat
     let path = pointer(document, operation, "path", name == "add")?;
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     let operation = match name {
+        "add" if path.is_root() => {
+            return Err(PatchError::Inapplicable("missing container".to_owned()));
+        }
         "add" => PatchOperation::Add(AddOperation {
             path,
             value: value(),
@@ -231,6 +248,7 @@ mod tests {
             value!([{"op": "move", "from": "/data/none", "path": "/data/a"}]),
             value!([{"op": "bogus", "path": "/data/a"}]),
             value!([{"op": "add"}]),
+            value!([{"op": "add", "path": "", "value": {}}]),
             value!([{"path": "/data/a"}]),
         ] {
             let refused = json(&config_map(), &patch);
@@ -261,6 +279,18 @@ mod tests {
                 "{patch}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn members_that_operations_do_not_have_are_named() {
+        let patch = value!([
+            {"op": "test", "path": "/a", "value": {"any": 1}},
+            {"op": "remove", "path": "/a", "why": "because"},
+        ]);
+        assert_eq!(
+            unknown_members(&patch),
+            ["json patch unknown field \"[1].why\""]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod json;
 mod strategic;
 
 pub use error::PatchError;
-pub use json::json;
+pub use json::{json, unknown_members};
 pub use strategic::{MergeKeys, strategic};
 
 use serde_json::Value;

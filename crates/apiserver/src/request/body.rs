@@ -40,7 +40,7 @@ pub fn parse(bytes: &[u8], encoding: Encoding) -> Result<Document, String> {
                 .map_err(|error| format!("json parse error: {error}"));
             value?
         }
-        Encoding::Yaml => yaml(bytes)?,
+        Encoding::Yaml => yaml(bytes, &duplicates)?,
         Encoding::Protobuf => protobuf::parse(bytes)?,
     };
     Ok(Document {
@@ -49,11 +49,20 @@ pub fn parse(bytes: &[u8], encoding: Encoding) -> Result<Document, String> {
     })
 }
 
-fn yaml(bytes: &[u8]) -> Result<Value, String> {
+fn yaml(bytes: &[u8], duplicates: &RefCell<Vec<String>>) -> Result<Value, String> {
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
     };
-    serde_saphyr::from_slice_with_options(bytes, options).map_err(|error| format!("yaml: {error}"))
+    let read = |deserializer: serde_saphyr::Deserializer<'_, '_>| {
+        let seed = Seed {
+            path: String::new(),
+            duplicates,
+            depth: 0,
+        };
+        seed.deserialize(deserializer)
+    };
+    serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, read)
+        .map_err(|error| format!("yaml: {error}"))
 }
 
 /// Reads a value and notes duplicate keys of objects.
@@ -173,5 +182,11 @@ mod tests {
     fn yaml_is_read_like_json() {
         let document = parse(b"a: \"1\"\nb:\n- 2\n", Encoding::Yaml).unwrap();
         assert_eq!(document.value, json!({"a": "1", "b": [2]}));
+        assert_eq!(document.duplicates, [""; 0]);
+        let text = b"a: 1\nb: {c: 1, c: 2}\na: null\nd: [true, 1.5, ~, x]\n80: e\n";
+        let document = parse(text, Encoding::Yaml).unwrap();
+        let wanted = json!({"a": null, "b": {"c": 2}, "d": [true, 1.5, null, "x"], "80": "e"});
+        assert_eq!(document.value, wanted);
+        assert_eq!(document.duplicates, ["b.c", "a"]);
     }
 }

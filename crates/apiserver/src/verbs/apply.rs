@@ -47,8 +47,16 @@ pub async fn apply(
                 warnings,
             };
             let Some(stored) = stored else {
-                if subresource.is_some() || !is_empty(&applied["metadata"]["uid"]) {
+                if subresource.is_some() {
                     return Err(Status::not_found(kind.resource_name(), name).into());
+                }
+                let uid = applied["metadata"]["uid"].as_str().unwrap_or_default();
+                if !uid.is_empty() {
+                    let why = format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing \
+                         object was found"
+                    );
+                    return Err(Status::conflict(kind.resource_name(), name, why).into());
                 }
                 create::admit(scope, name).await?;
                 let merged = managed::apply(kind, None, &applied, &writer, force)?;
@@ -74,6 +82,7 @@ pub async fn apply(
                 old: &old,
                 new: object,
                 subresource,
+                uid_is_precondition: false,
                 writer: None,
                 dry_run,
             };

@@ -8,7 +8,7 @@ use crate::request::Request;
 use crate::request::body::{self, Document};
 use crate::request::media;
 use crate::request::options::FieldValidation;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// An object, and what to warn of.
 #[derive(Debug)]
@@ -81,7 +81,19 @@ pub fn parse(kind: &Kind, bytes: &[u8], encoding: media::Encoding) -> Result<Doc
 fn check_type(kind: &Kind, value: &Value) -> Result<(), Status> {
     let given_kind = value["kind"].as_str().unwrap_or(&kind.kind);
     let expected = kind.api_version();
-    let given = value["apiVersion"].as_str().unwrap_or(&expected);
+    let given = value["apiVersion"].as_str();
+    if kind.custom().is_some() && given.unwrap_or_default() != expected {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({}) does not match the expected API version ({expected})",
+            given.unwrap_or_default()
+        )));
+    }
+    let given = given.unwrap_or(&expected);
+    if given_kind != kind.kind && kind.custom().is_some() {
+        let name = value["metadata"]["name"].as_str().unwrap_or_default();
+        let causes = vec![wrong_kind(kind, given_kind)];
+        return Err(Status::invalid(kind.kind_name(), name, causes));
+    }
     if given_kind != kind.kind {
         return Err(Status::bad_request(format!(
             "{given_kind} in version {given:?} cannot be handled as a {}: unknown conversion",
@@ -89,21 +101,18 @@ fn check_type(kind: &Kind, value: &Value) -> Result<(), Status> {
         )));
     }
     if given != expected {
-        let message = if kind.custom().is_some() {
-            format!(
-                "the API version in the data ({given}) does not match the expected API version \
-                 ({expected})"
-            )
-        } else {
-            format!(
-                "{0} in version {given:?} cannot be handled as a {0}: no kind {0:?} is registered \
-                 for version {given:?}",
-                kind.kind
-            )
-        };
-        return Err(Status::bad_request(message));
+        return Err(Status::bad_request(format!(
+            "{0} in version {given:?} cannot be handled as a {0}: no kind {0:?} is registered for \
+             version {given:?}",
+            kind.kind
+        )));
     }
     Ok(())
+}
+
+/// What is said about a custom resource that claims to be of another kind.
+pub fn wrong_kind(kind: &Kind, given: &str) -> Cause {
+    Cause::invalid("kind", &given.into(), format!("must be {}", kind.kind))
 }
 
 /// Decodes a document: checks types, drops unknown fields, sets defaults.

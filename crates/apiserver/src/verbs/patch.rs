@@ -7,9 +7,10 @@ use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::Writer;
 use crate::patch::{self as patches, MergeKeys, PatchError};
+use crate::registry::Kind;
 use crate::request::body::{self, Document};
 use crate::request::media::{self, Encoding, PatchKind};
-use crate::request::options::WriteOptions;
+use crate::request::options::{FieldValidation, WriteOptions};
 use crate::status::{Cause, Status};
 
 use super::decode::{self, Decoded, Refusal};
@@ -68,6 +69,7 @@ pub async fn patch(
                 old: &old,
                 new: object,
                 subresource,
+                uid_is_precondition: false,
                 writer: Some(writer.clone()),
                 dry_run: patch.options.dry_run,
             };
@@ -143,7 +145,7 @@ pub fn read(scope: &Scope<'_>) -> Result<Patch, Status> {
 ///
 /// # Errors
 /// What is wrong with the patch.
-pub fn patched(patch: &Patch, old: &Value, kind: &crate::registry::Kind) -> Result<Value, Status> {
+pub fn patched(patch: &Patch, old: &Value, kind: &Kind) -> Result<Value, Status> {
     let document = &patch.document.value;
     let result = match patch.kind {
         PatchKind::Json => patches::json(old, document),
@@ -172,13 +174,59 @@ fn decode_patched(scope: &Scope<'_>, patch: &Patch, result: Value) -> Result<Dec
             "the result is not an object",
         ));
     }
+    check_type(&scope.kind, patch.kind, &result)?;
+    let surplus = match patch.kind {
+        PatchKind::Json => patches::unknown_members(&patch.document.value),
+        _ => Vec::new(),
+    };
     let shown = result.clone();
     let document = Document {
         value: result,
         duplicates: patch.document.duplicates.clone(),
     };
     match decode::object(&scope.kind, document, patch.options.field_validation) {
-        Ok(decoded) => Ok(decoded),
+        Ok(mut decoded) => match patch.options.field_validation {
+            FieldValidation::Ignore => Ok(decoded),
+            FieldValidation::Strict if !surplus.is_empty() => {
+                let why = format!("strict decoding error: {}", surplus.join(", "));
+                Err(Status::invalid_patch(&shown, why))
+            }
+            _ => {
+                decoded.warnings.splice(0..0, surplus);
+                Ok(decoded)
+            }
+        },
         Err(Refusal::Type(why) | Refusal::Strict(why)) => Err(Status::invalid_patch(&shown, why)),
     }
+}
+
+/// A patch cannot turn an object into one of another kind. A strategic merge works on an object
+/// whose kind is known, and passes over what the patch says about it.
+fn check_type(kind: &Kind, form: PatchKind, result: &Value) -> Result<(), Status> {
+    if form == PatchKind::Strategic {
+        return Ok(());
+    }
+    let text = |name: &str| result[name].as_str().unwrap_or_default();
+    let (api_version, given) = (text("apiVersion"), text("kind"));
+    if given.is_empty() {
+        return Err(Status::invalid_patch(result, "Object 'Kind' is missing"));
+    }
+    let version_differs = api_version != kind.api_version();
+    if given == kind.kind && !version_differs {
+        return Ok(());
+    }
+    if kind.custom().is_none() {
+        let why = format!("no kind {given:?} is registered for version {api_version:?} here");
+        return Err(Status::invalid_patch(result, why));
+    }
+    let mut causes = Vec::new();
+    if given != kind.kind {
+        causes.push(decode::wrong_kind(kind, given));
+    }
+    if version_differs {
+        let why = format!("must be {}", kind.api_version());
+        causes.push(Cause::invalid("apiVersion", &api_version.into(), why));
+    }
+    let name = result["metadata"]["name"].as_str().unwrap_or_default();
+    Err(Status::invalid(kind.kind_name(), name, causes))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::api::{self, Scope};
-use crate::managed::Writer;
+use crate::managed::{self, Writer};
 use crate::objects;
 use crate::registry::Kind;
 use crate::request::body::Document;
@@ -18,40 +18,55 @@ use super::{decode, get, patch, update};
 
 /// Reads or writes a scale.
 pub async fn answer(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
+    let kind = &scope.kind;
     match scope.request.method {
         Method::PUT => {
             let options = WriteOptions::read(&scope.request.query, "UpdateOptions")?;
             let encoding = crate::request::media::object_encoding(
                 scope.request.header(&http::header::CONTENT_TYPE),
             )?;
-            let Document { value, .. } = decode::parse(&scope.kind, &scope.request.body, encoding)?;
+            let Document { value, .. } = decode::parse(kind, &scope.request.body, encoding)?;
             let given = value["metadata"]["name"].as_str().unwrap_or_default();
             update::check_name(name, given)?;
-            write(scope, name, &options, |_| Ok(value.clone())).await
+            write(scope, name, &options, true, |old| scaled(kind, old, &value)).await
         }
         Method::PATCH => {
             let patch = patch::read(scope)?;
-            write(scope, name, &patch.options, |scale| {
+            if patch.kind == PatchKind::Apply {
+                let applied = configuration(kind, name, &patch.document.value)?;
+                let writer = Writer {
+                    manager: patch.options.field_manager.as_deref().unwrap_or_default(),
+                    subresource: Some("scale"),
+                };
+                let force = patch.options.force == Some(true);
+                let apply = |old: &Value| managed::apply(kind, Some(old), &applied, &writer, force);
+                return write(scope, name, &patch.options, false, apply).await;
+            }
+            let change = |old: &Value| {
+                let mut scale = scale_of(kind, old);
                 if patch.kind == PatchKind::Strategic {
-                    let mut merged = scale.clone();
-                    crate::patch::merge(&mut merged, &patch.document.value);
-                    return Ok(merged);
+                    crate::patch::merge(&mut scale, &patch.document.value);
+                } else {
+                    scale = patch::patched(&patch, &scale, kind)?;
                 }
-                patch::patched(&patch, scale, &scope.kind)
-            })
-            .await
+                scaled(kind, old, &scale)
+            };
+            write(scope, name, &patch.options, true, change).await
         }
         _ => {
             let (_, object) = get::read(scope, name).await?;
-            Ok(Answer::json(scale_of(&scope.kind, &object)))
+            Ok(Answer::json(scale_of(kind, &object)))
         }
     }
 }
 
+/// Changes the object of which the scale is a part. `track` is whether the change still has to
+/// be noted in the managed fields.
 async fn write<F>(
     scope: &Scope<'_>,
     name: &str,
     options: &WriteOptions,
+    track: bool,
     change: F,
 ) -> Result<Answer, Status>
 where
@@ -75,26 +90,17 @@ where
                 .map_err(|error| api::storage_failed(&error))?
                 .ok_or_else(|| Status::not_found(kind.resource_name(), name))?;
             let old = api::decode(kind, &stored)?;
-            let scale = change(&scale_of(kind, &old))?;
-            let replicas = check(kind, name, &scale)?;
-            let mut new = old.clone();
-            let (path, _, _) = paths(kind);
-            objects::set_path(&mut new, &path, replicas.into());
-            for field in ["resourceVersion", "uid"] {
-                if let Some(given) = scale["metadata"].get(field) {
-                    new["metadata"][field] = given.clone();
-                }
-            }
-            let (writer, dry_run) = (Some(writer.clone()), options.dry_run);
-            let (stored, old) = (&stored, &old);
+            let new = change(&old)?;
+            check(kind, name, objects::get_path(&new, &paths(kind).0))?;
             let wanted = Update {
                 kind,
-                stored,
-                old,
+                stored: &stored,
+                old: &old,
                 new,
                 subresource: None,
-                writer,
-                dry_run,
+                uid_is_precondition: track,
+                writer: track.then(|| writer.clone()),
+                dry_run: options.dry_run,
             };
             let value = write::update(scope.api, wanted).await?;
             Ok::<_, WriteError>(Answer::Document {
@@ -108,14 +114,57 @@ where
     }
 }
 
-fn check(kind: &Kind, name: &str, scale: &Value) -> Result<i64, Status> {
-    let replicas = &scale["spec"]["replicas"];
-    let number = match replicas {
-        Value::Null => Some(0),
-        value => value.as_i64(),
+/// The object with the replicas that a scale wants.
+fn scaled(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
+    let replicas = match &scale["spec"]["replicas"] {
+        Value::Null => 0.into(),
+        replicas if replicas.is_i64() => replicas.clone(),
+        _ => {
+            let why = "Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is not \
+                       an integer";
+            return Err(Status::bad_request(why));
+        }
     };
-    match number {
-        Some(replicas) if replicas >= 0 => Ok(replicas),
+    let mut new = object.clone();
+    objects::set_path(&mut new, &paths(kind).0, replicas);
+    for field in ["resourceVersion", "uid"] {
+        if let Some(given) = scale["metadata"].get(field) {
+            new["metadata"][field] = given.clone();
+        }
+    }
+    Ok(new)
+}
+
+/// What an applied scale says about the object of which it is a part.
+fn configuration(kind: &Kind, name: &str, scale: &Value) -> Result<Value, Status> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (version, given) = (text(&scale["apiVersion"]), text(&scale["kind"]));
+    if (version.as_str(), given.as_str()) != ("autoscaling/v1", "Scale") {
+        let why = format!("invalid object type: {version}, Kind={given}");
+        return Err(Status::bad_request(why));
+    }
+    match text(&scale["metadata"]["name"]).as_str() {
+        "" => {}
+        given => update::check_name(name, given)?,
+    }
+    let mut metadata = scale["metadata"].clone();
+    metadata["name"] = name.into();
+    let mut applied = json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind, "metadata": metadata,
+    });
+    if !scale["spec"]["replicas"].is_null() {
+        let path = paths(kind).0;
+        objects::set_path(&mut applied, &path, scale["spec"]["replicas"].clone());
+    }
+    Ok(applied)
+}
+
+/// The replicas that an object wants must be possible.
+fn check(kind: &Kind, name: &str, replicas: Option<&Value>) -> Result<(), Status> {
+    let replicas = replicas.unwrap_or(&Value::Null);
+    match replicas.as_i64() {
+        None => Ok(()),
+        Some(replicas) if replicas >= 0 => Ok(()),
         Some(_) if kind.custom().is_some() => {
             let why = "should be a non-negative integer";
             let cause = Cause::invalid(".spec.replicas", replicas, why);
@@ -130,9 +179,6 @@ fn check(kind: &Kind, name: &str, scale: &Value) -> Result<i64, Status> {
             };
             Err(Status::invalid(kind, name, vec![cause]))
         }
-        None => Err(Status::bad_request(
-            "Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is not an integer",
-        )),
     }
 }
 

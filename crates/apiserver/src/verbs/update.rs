@@ -6,7 +6,7 @@ use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::Writer;
 use crate::request::options::WriteOptions;
-use crate::status::{Cause, Status};
+use crate::status::Status;
 
 use super::write::{self, Attempts, Update, WriteError};
 use super::{create, decode};
@@ -60,14 +60,6 @@ pub async fn update(
                     write::create(scope.api, kind, namespace, object, writer, dry_run).await?;
                 return Ok(answer(StatusCode::CREATED, value));
             };
-            let version = decoded.object["metadata"]["resourceVersion"]
-                .as_str()
-                .unwrap_or_default();
-            if kind.behaviour.update_needs_version && version.is_empty() {
-                let why = "must be specified for an update";
-                let cause = Cause::invalid("metadata.resourceVersion", &0.into(), why);
-                return Err(Status::invalid(kind.resource_name(), name, vec![cause]).into());
-            }
             let old = api::decode(kind, &stored)?;
             let wanted = Update {
                 kind,
@@ -75,6 +67,7 @@ pub async fn update(
                 old: &old,
                 new: decoded.object.clone(),
                 subresource,
+                uid_is_precondition: true,
                 writer: Some(writer.clone()),
                 dry_run: options.dry_run,
             };

@@ -43,6 +43,9 @@ pub struct Update<'a> {
     pub new: Value,
     /// The subresource that is written, if any.
     pub subresource: Option<&'a str>,
+    /// Whether another uid means that the client knows another object (a replacement), or
+    /// that it wants to change the uid (a patch).
+    pub uid_is_precondition: bool,
     /// Who writes; none if managed fields are up to date.
     pub writer: Option<Writer<'a>>,
     /// Do everything but the write.
@@ -60,10 +63,12 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
         old,
         mut new,
         subresource,
+        uid_is_precondition,
         writer,
         dry_run,
     } = update;
-    check_identity(kind, stored, old, &new)?;
+    check_uid(kind, old, &new, uid_is_precondition)?;
+    check_version(kind, stored, old, &new)?;
     keep_system_fields(&mut new, old);
     if let Some(writer) = writer {
         managed::track_update(kind, Some(old), &mut new, &writer);
@@ -129,6 +134,7 @@ where
             old,
             new,
             subresource,
+            uid_is_precondition: true,
             writer,
             dry_run: false,
         };
@@ -286,18 +292,45 @@ fn generated_name(prefix: &str) -> String {
     name
 }
 
-/// The uid and the resourceVersion that a client names must be those of the object.
-fn check_identity(kind: &Kind, stored: &Stored, old: &Value, new: &Value) -> Result<(), Status> {
+/// The uid that a client names must be that of the object.
+fn check_uid(kind: &Kind, old: &Value, new: &Value, precondition: bool) -> Result<(), Status> {
     let (given, is) = (&new["metadata"]["uid"], &old["metadata"]["uid"]);
-    if given.as_str().is_some_and(|uid| !uid.is_empty()) && given != is {
+    if given.as_str().is_none_or(str::is_empty) || given == is {
+        return Ok(());
+    }
+    if precondition {
         let why =
             format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
         return Err(Status::conflict(kind.resource_name(), name_of(old), why));
     }
+    // Kubernetes checks metadata twice and reports what it finds each time.
+    let cause = Cause::invalid("metadata.uid", given, "field is immutable");
+    let causes = vec![cause.clone(), cause];
+    Err(Status::invalid(kind.kind_name(), name_of(old), causes))
+}
+
+/// The resourceVersion that a client names must be that of the object. Some kinds need one.
+fn check_version(kind: &Kind, stored: &Stored, old: &Value, new: &Value) -> Result<(), Status> {
     let version = new["metadata"]["resourceVersion"]
         .as_str()
         .unwrap_or_default();
-    if !version.is_empty() && version != stored.revision.to_string() {
+    if matches!(version, "" | "0") {
+        if !kind.behaviour.update_needs_version {
+            return Ok(());
+        }
+        let why = "must be specified for an update";
+        let cause = Cause::invalid("metadata.resourceVersion", &0.into(), why);
+        return Err(Status::invalid(
+            kind.resource_name(),
+            name_of(old),
+            vec![cause],
+        ));
+    }
+    if version.parse::<u64>().is_err() {
+        let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+        return Err(Status::bad_request(why));
+    }
+    if version != stored.revision.to_string() {
         return Err(Status::stale(kind.resource_name(), name_of(old)));
     }
     Ok(())
