@@ -19,6 +19,8 @@ mod path;
 mod pattern;
 mod pruning;
 mod rule_checks;
+mod rule_cost;
+mod rule_functions;
 mod rule_types;
 mod rules;
 mod structural;

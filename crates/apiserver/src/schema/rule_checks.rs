@@ -7,6 +7,7 @@ use super::defaulting;
 use super::node::{Additional, Node};
 use super::path::{child, index, key};
 use super::pruning;
+use super::rule_cost;
 use super::rules::{Rule, RuleError};
 use super::validation;
 
@@ -20,12 +21,83 @@ const REASONS: [&str; 4] = [
 
 /// Checks the rules of a structural schema and of all that lies under it.
 pub(super) fn check_rules(schema: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    check_rules_of(schema, "", true, &mut causes);
-    causes
+    let mut found = Found::default();
+    let root = Reach {
+        correlatable: true,
+        count: Some(1),
+    };
+    check_rules_of(schema, "", root, &mut found);
+    found.check_total();
+    found.causes
 }
 
-fn check_rules_of(schema: &Value, at: &str, correlatable: bool, causes: &mut Vec<Cause>) {
+/// What is wrong with the rules, and what they cost.
+#[derive(Default)]
+struct Found {
+    causes: Vec<Cause>,
+    /// The fields of the rules, and what each costs.
+    costs: Vec<(String, u64)>,
+}
+
+impl Found {
+    /// All rules together must not cost too much.
+    fn check_total(&mut self) {
+        let total = self.costs.iter().map(|(_, cost)| *cost);
+        let total = total.fold(0, u64::saturating_add);
+        if total <= rule_cost::SCHEMA_LIMIT {
+            return;
+        }
+        self.costs.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
+        for (field, _) in self.costs.iter().take(MOST_EXPENSIVE) {
+            let detail = "contributed to estimated rule cost total exceeding cost limit for \
+                          entire OpenAPIv3 schema";
+            self.causes.push(Cause::forbidden(field, detail));
+        }
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        let detail = too_expensive(what, total, rule_cost::SCHEMA_LIMIT);
+        self.causes.push(Cause::forbidden("", detail));
+    }
+}
+
+/// How many rules are named if all together cost too much.
+const MOST_EXPENSIVE: usize = 4;
+
+fn too_expensive(what: &str, cost: u64, limit: u64) -> String {
+    let tenths = cost.saturating_mul(10) / limit;
+    let factor = if tenths > 1000 {
+        "more than 100x".to_owned()
+    } else {
+        format!("{}.{}x", tenths / 10, tenths % 10)
+    };
+    format!(
+        "{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding \
+         maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    )
+}
+
+/// How the values of a part of a schema are reached from the root.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// Whether a value can be found again in the old object.
+    correlatable: bool,
+    /// How many values there can be; none if nothing limits them.
+    count: Option<u64>,
+}
+
+impl Reach {
+    /// The items or entries of a value of the schema.
+    fn within(self, limit: &Value, correlatable: bool) -> Self {
+        let limit = limit.as_u64();
+        Self {
+            correlatable: self.correlatable && correlatable,
+            count: self
+                .count
+                .and_then(|count| Some(count.saturating_mul(limit?))),
+        }
+    }
+}
+
+fn check_rules_of(schema: &Value, at: &str, reach: Reach, found: &mut Found) {
     let rules = schema
         .get("x-kubernetes-validations")
         .and_then(Value::as_array);
@@ -34,26 +106,32 @@ fn check_rules_of(schema: &Value, at: &str, correlatable: bool, causes: &mut Vec
             schema,
             node: Node::read(schema),
             root: at.is_empty(),
-            correlatable,
+            reach,
         };
         for (position, rule) in rules.iter().enumerate() {
             let at = index(&child(at, "x-kubernetes-validations"), position);
-            check_rule(rule, &place, &at, causes);
+            check_rule(rule, &place, &at, found);
         }
     }
     let map_is_atomic = schema.get("x-kubernetes-map-type") == Some(&Value::from("atomic"));
     let fields = schema.get("properties").and_then(Value::as_object);
     for (name, property) in fields.into_iter().flatten() {
         let at = key(&child(at, "properties"), name);
-        check_rules_of(property, &at, correlatable && !map_is_atomic, causes);
+        let reach = Reach {
+            correlatable: reach.correlatable && !map_is_atomic,
+            ..reach
+        };
+        check_rules_of(property, &at, reach, found);
     }
     if let Some(values @ Value::Object(_)) = schema.get("additionalProperties") {
         let at = child(at, "additionalProperties");
-        check_rules_of(values, &at, correlatable && !map_is_atomic, causes);
+        let reach = reach.within(&schema["maxProperties"], !map_is_atomic);
+        check_rules_of(values, &at, reach, found);
     }
     if let Some(items) = schema.get("items") {
         let keyed = schema.get("x-kubernetes-list-type") == Some(&Value::from("map"));
-        check_rules_of(items, &child(at, "items"), correlatable && keyed, causes);
+        let reach = reach.within(&schema["maxItems"], keyed);
+        check_rules_of(items, &child(at, "items"), reach, found);
     }
 }
 
@@ -62,11 +140,12 @@ struct Place<'a> {
     schema: &'a Value,
     node: Node,
     root: bool,
-    /// Whether a value at this place can be found again in the old object.
-    correlatable: bool,
+    reach: Reach,
 }
 
-fn check_rule(rule: &Value, place: &Place<'_>, at: &str, causes: &mut Vec<Cause>) {
+fn check_rule(rule: &Value, place: &Place<'_>, at: &str, found: &mut Found) {
+    let Found { causes, costs } = found;
+    let before = causes.len();
     let text = |name: &str| rule.get(name).and_then(Value::as_str);
     let expression = text("rule").unwrap_or_default();
     if expression.trim().is_empty() {
@@ -91,6 +170,10 @@ fn check_rule(rule: &Value, place: &Place<'_>, at: &str, causes: &mut Vec<Cause>
     if let Some(path) = text("fieldPath") {
         check_field_path(path, place.schema, at, causes);
     }
+    // What stands around it must be right before it makes sense to compile the rule.
+    if causes.len() > before {
+        return;
+    }
     let compiled = Rule::read(rule).and_then(|compiled| {
         compiled.check_types(&place.node, place.root)?;
         Ok(compiled)
@@ -104,7 +187,7 @@ fn check_rule(rule: &Value, place: &Place<'_>, at: &str, causes: &mut Vec<Cause>
             let detail = format!("messageExpression compilation failed: {error}");
             causes.push(Cause::invalid(child(at, "messageExpression"), rule, detail));
         }
-        Ok(compiled) if compiled.uses_old_self() && !place.correlatable => {
+        Ok(compiled) if compiled.uses_old_self() && !place.reach.correlatable => {
             let detail =
                 "oldSelf cannot be used on the uncorrelatable portion of the schema".to_owned();
             causes.push(Cause::invalid(child(at, "rule"), rule, detail));
@@ -115,6 +198,14 @@ fn check_rule(rule: &Value, place: &Place<'_>, at: &str, causes: &mut Vec<Cause>
                 let set = &rule["optionalOldSelf"];
                 causes.push(Cause::invalid(child(at, "optionalOldSelf"), set, detail));
             }
+            let count = place.reach.count;
+            let count = count.unwrap_or_else(|| rule_cost::most_in_a_request(&place.node));
+            let cost = compiled.cost(&place.node).saturating_mul(count);
+            if cost > rule_cost::RULE_LIMIT {
+                let detail = too_expensive("estimated rule cost", cost, rule_cost::RULE_LIMIT);
+                causes.push(Cause::forbidden(child(at, "rule"), detail));
+            }
+            costs.push((child(at, "rule"), cost));
         }
     }
 }

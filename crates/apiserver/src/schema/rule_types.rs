@@ -8,6 +8,7 @@ use kube_cel::cel::common::ast::{CallExpr, ComprehensionExpr, Expr, LiteralValue
 
 use super::cel_value::escape;
 use super::node::{Node, ValueType};
+use super::rule_functions;
 
 /// Names that functions are called on, not values.
 const NAMESPACES: [&str; 12] = [
@@ -211,8 +212,11 @@ fn type_of_call<'a>(call: &CallExpr, scope: &Scope<'a, '_>) -> Result<Type<'a>, 
         let namespace = matches!(&target.expr, Expr::Ident(name)
             if scope.find(name).is_none() && NAMESPACES.contains(&name.as_str()));
         if !namespace {
-            type_of(target, scope)?;
+            let target = type_of(target, scope)?;
+            check_method(&call.func_name, target)?;
         }
+    } else {
+        rule_functions::check_exists(&call.func_name)?;
     }
     let arguments = call
         .args
@@ -249,11 +253,33 @@ fn type_of_call<'a>(call: &CallExpr, scope: &Scope<'a, '_>) -> Result<Type<'a>, 
             | operators::CONDITIONAL,
             [.., Type::Scalar(left), Type::Scalar(right)],
         ) if left == right && !is_moment(left) => Ok(Type::Scalar(left)),
+        (
+            operators::ADD
+            | operators::SUBSTRACT
+            | operators::MULTIPLY
+            | operators::DIVIDE
+            | operators::MODULO,
+            [Type::Scalar(left), Type::Scalar(right)],
+        ) if left != right && !is_moment(left) && !is_moment(right) => {
+            Err(no_overload(name, &[left, right]))
+        }
         (operators::INDEX, [Type::Described { node, .. }, _]) => Ok(element_of(node)),
         ("size", _) => Ok(INT),
         ("startsWith" | "endsWith" | "contains" | "matches", _) => Ok(BOOL),
         ("string", _) => Ok(STRING),
         _ => Ok(Type::Unknown),
+    }
+}
+
+/// A method must exist, and the value must have it.
+fn check_method(name: &str, target: Type<'_>) -> Result<(), String> {
+    rule_functions::check_exists(name)?;
+    match name_of(target) {
+        Some(known @ ("int" | "double" | "bool")) => Err(no_overload(name, &[known])),
+        Some(known) if known != "string" && rule_functions::is_of_text(name) => {
+            Err(no_overload(name, &[known]))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -269,7 +295,7 @@ fn element_of(node: &Node) -> Type<'_> {
 
 /// Whether arithmetic on values of this type gives another type.
 fn is_moment(name: &str) -> bool {
-    name == "timestamp"
+    matches!(name, "timestamp" | "duration")
 }
 
 /// Values of different types can never be equal, which is a mistake.
@@ -377,6 +403,11 @@ mod tests {
             "self == oldSelf",
             "type(self.size) == int",
             "self.size + 1 > oldSelf.size * 2",
+            "self.name.split(',').size() > 1 && self.list.map(i, i.v).isSorted()",
+            "self.at - duration('1h') < timestamp('2030-01-01T00:00:00Z')",
+            "[1, 2].all(i, i > 0) && cel.bind(v, self.size, v > 1)",
+            "format.dns1123Label().validate(self.name).hasValue()",
+            "self.name.matches('^a') && string(self.size).reverse() == '1'",
         ] {
             assert_eq!(verdict(rule), Ok(()), "{rule}");
         }
@@ -405,6 +436,26 @@ mod tests {
             (
                 "self.size && true",
                 "found no matching overload for '_&&_' applied to '(int)'",
+            ),
+            (
+                "missing(self.size)",
+                "undeclared reference to 'missing' (in container '')",
+            ),
+            (
+                "self.name.missing()",
+                "undeclared reference to 'missing' (in container '')",
+            ),
+            (
+                "self.size.startsWith('x')",
+                "found no matching overload for 'startsWith' applied to '(int)'",
+            ),
+            (
+                "self.list.startsWith('x')",
+                "found no matching overload for 'startsWith' applied to '(list)'",
+            ),
+            (
+                "self.name + self.size == 'x'",
+                "found no matching overload for '_+_' applied to '(string, int)'",
             ),
             ("self.name", "cel expression must evaluate to a bool"),
             ("size(self.list)", "cel expression must evaluate to a bool"),

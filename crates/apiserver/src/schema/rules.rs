@@ -18,7 +18,7 @@ use super::cel_value::to_cel;
 use super::expression::Expression;
 use super::node::Node;
 use super::path;
-use super::rule_types;
+use super::{rule_cost, rule_types};
 
 thread_local! {
     /// The functions that rules may call. A thread's own, as contexts cannot be shared.
@@ -83,6 +83,11 @@ impl Rule {
     /// Whether the rule compares with the value before.
     pub(super) fn uses_old_self(&self) -> bool {
         self.uses_old_self
+    }
+
+    /// What evaluating the rule for one value of `node` costs at most.
+    pub(super) fn cost(&self, node: &Node) -> u64 {
+        rule_cost::estimate(self.expression.tree(), node)
     }
 
     /// Checks the expressions against the schema that they stand in. `resource` is whether

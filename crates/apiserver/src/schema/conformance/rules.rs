@@ -1,8 +1,9 @@
 //! Rules in CEL.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{NOTHING, complaints, complaints_on_update, parse, schema_of};
+use crate::schema::{CauseReason, Schema};
 
 #[test]
 fn rules_are_evaluated_where_they_stand() {
@@ -186,7 +187,7 @@ fn rules_wait_until_the_object_fits_its_schema() {
 #[test]
 fn rules_of_widely_used_definitions_work() {
     let item = json!({"type": "object", "required": ["name"], "properties": {
-        "name": {"type": "string"}, "protocol": {"type": "string"},
+        "name": {"type": "string", "maxLength": 253}, "protocol": {"type": "string"},
         "tls": {"type": "object", "properties": {"mode": {"type": "string"}}},
     }});
     let spec = json!({
@@ -227,7 +228,7 @@ fn rules_of_widely_used_definitions_work() {
         let schema = parse(json!({
             "type": "object",
             "properties": {
-                "listeners": {"type": "array", "items": item.clone()},
+                "listeners": {"type": "array", "maxItems": 64, "items": item.clone()},
                 "replicas": {"type": "integer"}, "path": {"type": "string"},
                 "other": {"type": "string"}, "timeout": {"type": "string"},
                 "size": {"type": "string"}, "url": {"type": "string"},
@@ -237,4 +238,43 @@ fn rules_of_widely_used_definitions_work() {
         }));
         assert_eq!(complaints(&schema, spec.clone()), NOTHING, "{rule}");
     }
+}
+
+#[test]
+fn rules_that_may_keep_the_server_busy_are_refused() {
+    let nested = json!([{"rule": "self.all(x, self.all(y, x == y))"}]);
+    let list = |bound: Option<u64>| {
+        let mut list = json!({
+            "type": "array", "items": {"type": "string", "maxLength": 10},
+            "x-kubernetes-validations": nested,
+        });
+        if let Some(bound) = bound {
+            list["maxItems"] = bound.into();
+        }
+        json!({"type": "object", "properties": {"list": list}})
+    };
+    assert!(Schema::parse(&list(Some(100))).is_ok());
+    let causes = Schema::parse(&list(None)).unwrap_err();
+    let rule = "properties[list].x-kubernetes-validations[0].rule";
+    let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+    // Too much for one rule, and for all together.
+    assert_eq!(fields, [rule, rule, ""]);
+    assert!(
+        causes
+            .iter()
+            .all(|cause| cause.reason == CauseReason::FieldValueForbidden)
+    );
+}
+
+#[test]
+fn what_is_evaluated_often_must_be_cheap() {
+    let item = json!({
+        "type": "object", "properties": {"text": {"type": "string"}},
+        "x-kubernetes-validations": [{"rule": "self.text.matches('^[a-z]+$')"}],
+    });
+    let schema = |list: Value| json!({"type": "object", "properties": {"list": list}});
+    let bounded = json!({"type": "array", "maxItems": 10, "items": item});
+    assert!(Schema::parse(&schema(bounded)).is_ok());
+    let unbounded = json!({"type": "array", "items": item});
+    assert!(Schema::parse(&schema(unbounded)).is_err());
 }
