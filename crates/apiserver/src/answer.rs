@@ -55,6 +55,16 @@ impl Answer {
         Self::Raw(response)
     }
 
+    /// The answer, with a warning before all others.
+    pub fn with_warning(mut self, warning: String) -> Self {
+        match &mut self {
+            Self::Object { warnings, .. } => warnings.insert(0, warning),
+            Self::Raw(response) => add_warning(response, &warning),
+            Self::Document { .. } => {}
+        }
+        self
+    }
+
     /// Writes the answer as the client wants it.
     pub fn respond(self, request: &Request) -> Response {
         let wanted = media::negotiate(request.header(&http::header::ACCEPT)).unwrap_or_default();
@@ -73,14 +83,17 @@ impl Answer {
                     Err(status) => error(&status),
                 };
                 for warning in warnings {
-                    let text = format!("299 - {warning:?}");
-                    if let Ok(value) = HeaderValue::from_str(&text) {
-                        response.headers_mut().append(WARNING, value);
-                    }
+                    add_warning(&mut response, &warning);
                 }
                 response
             }
         }
+    }
+}
+
+fn add_warning(response: &mut Response, warning: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - {warning:?}")) {
+        response.headers_mut().append(WARNING, value);
     }
 }
 

@@ -83,13 +83,18 @@ impl Api {
         if path.namespace.is_some() && !kind.namespaced {
             return Err(Status::unknown_path());
         }
-        verbs::answer(Scope {
+        let deprecation = kind.custom().and_then(|custom| custom.deprecation.clone());
+        let answer = verbs::answer(Scope {
             api: self,
             kind,
             path,
             request,
         })
-        .await
+        .await?;
+        Ok(match deprecation {
+            Some(warning) => answer.with_warning(warning),
+            None => answer,
+        })
     }
 }
 
@@ -115,12 +120,27 @@ pub fn decode(kind: &Kind, stored: &Stored) -> Result<Value, Status> {
     if !object.is_object() || !object["metadata"].is_object() {
         return Err(Status::internal(format!("{} is not an object", stored.key)));
     }
-    if let Some(schema) = kind.custom().and_then(|custom| custom.schema.as_ref()) {
-        schema.apply_defaults(&mut object);
-    }
+    fit_to_schema(kind, &mut object);
     let mut object = objects::from_storage(kind, object);
     object["metadata"]["resourceVersion"] = stored.revision.to_string().into();
     Ok(object)
+}
+
+/// Brings a custom resource into the form that it has after it was stored: what the schema of
+/// the storage version does not describe is gone, its defaults are there, and so is nothing that
+/// the kind's own schema does not describe.
+pub fn fit_to_schema(kind: &Kind, object: &mut Value) {
+    let Some(custom) = kind.custom() else {
+        return;
+    };
+    let (own, storage) = (custom.schema.as_ref(), custom.storage_schema.as_ref());
+    if let Some(schema) = storage.or(own) {
+        schema.prune(object);
+        schema.apply_defaults(object);
+    }
+    if let (Some(own), Some(_)) = (own, storage) {
+        own.prune(object);
+    }
 }
 
 /// Turns an object into what is stored.

@@ -163,6 +163,12 @@ impl Status {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
     }
 
+    /// 405, the definition of the kind is going away.
+    pub fn definition_terminating() -> Self {
+        let message = "create not allowed while custom resource definition is terminating";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+    }
+
     /// 409, the name is taken. `deleting` says that the object there is on its way out.
     pub fn already_exists(resource: ResourceName<'_>, name: &str, deleting: bool) -> Self {
         let prefix = if deleting {

@@ -16,11 +16,13 @@ use super::follow::{Event, Follower, Seen};
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
 
-/// Definitions by name, and for which `spec` their kinds are served.
+/// Definitions by name, for which `spec` their kinds are served, and those for which nothing new
+/// may be made any more.
 #[derive(Debug, Default)]
 struct Definitions {
     known: BTreeMap<String, Value>,
     served: BTreeMap<String, Value>,
+    terminating: BTreeSet<String>,
 }
 
 /// Runs until the server ends.
@@ -81,10 +83,14 @@ impl Definitions {
     async fn settle(&mut self, api: &Arc<Api>, name: &str) -> Result<(), Status> {
         let Some(definition) = self.known.get(name) else {
             self.served.remove(name);
+            self.terminating.remove(name);
             api.registry.set_custom(name, Vec::new());
             return Ok(());
         };
         if !definition["metadata"]["deletionTimestamp"].is_null() {
+            if self.served.contains_key(name) && self.terminating.insert(name.to_owned()) {
+                api.registry.set_custom(name, custom::kinds(definition));
+            }
             return remove(api, name).await;
         }
         let others = self.known.iter().filter(|(other, _)| *other != name);
@@ -127,23 +133,23 @@ async fn remove(api: &Arc<Api>, name: &str) -> Result<(), Status> {
     let Some(kind) = definitions_kind(api) else {
         return Ok(());
     };
+    let key = kind.key(None, name);
     if !remove_objects(api, name).await? {
+        verbs::modify(api, &kind, &key, Some("status"), None, |definition| {
+            let mut marked = definition.clone();
+            objects::mark_deleting(&mut marked, &api::now());
+            Ok(marked)
+        })
+        .await?;
         return Ok(());
     }
-    verbs::modify(
-        api,
-        &kind,
-        &kind.key(None, name),
-        None,
-        None,
-        |definition| {
-            let mut freed = definition.clone();
-            if let Some(list) = freed["metadata"]["finalizers"].as_array_mut() {
-                list.retain(|finalizer| finalizer != CLEANUP);
-            }
-            Ok(freed)
-        },
-    )
+    verbs::modify(api, &kind, &key, None, None, |definition| {
+        let mut freed = definition.clone();
+        if let Some(list) = freed["metadata"]["finalizers"].as_array_mut() {
+            list.retain(|finalizer| finalizer != CLEANUP);
+        }
+        Ok(freed)
+    })
     .await?;
     Ok(())
 }

@@ -63,6 +63,20 @@ fn stored_versions(crd: &Value) -> Vec<Value> {
         .collect()
 }
 
+/// Says that the objects of a definition that goes away are being deleted.
+pub fn mark_deleting(crd: &mut Value, now: &str) {
+    set_condition(
+        crd,
+        json!({
+            "type": "Terminating",
+            "status": "True",
+            "lastTransitionTime": now,
+            "reason": "InstanceDeletionInProgress",
+            "message": "CustomResource deletion is in progress",
+        }),
+    );
+}
+
 /// Marks a definition as going away.
 pub fn mark_terminating(crd: &mut Value, now: &str) {
     set_condition(
@@ -143,7 +157,8 @@ pub fn judge_names(crd: &mut Value, conflicts: &[(&'static str, String)], now: &
     };
     let established = items(&crd["status"]["conditions"])
         .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
-    match conflicts.first() {
+    // Of several conflicts the last one is told.
+    match conflicts.last() {
         None => {
             let message = "no conflicts found";
             set_condition(
@@ -228,6 +243,18 @@ mod tests {
             (&accepted["kind"], accepted.get("shortNames")),
             (&json!("seconds"), None)
         );
+    }
+
+    #[test]
+    fn of_several_conflicts_the_last_is_told() {
+        let mut first = definition("firsts", "f");
+        judge_names(&mut first, &[], "now");
+        let mut second = definition("firsts", "f");
+        let conflicts = conflicting_names(&second, &[&first]);
+        judge_names(&mut second, &conflicts, "now");
+        let conditions = &second["status"]["conditions"];
+        assert_eq!(conditions[0]["reason"], "ListKindConflict");
+        assert_eq!(conditions[1]["reason"], "NotAccepted");
     }
 
     #[test]

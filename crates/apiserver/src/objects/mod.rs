@@ -17,7 +17,7 @@ mod typed;
 mod workloads;
 
 pub use convert::{from_storage, to_storage};
-pub use crds::{conflicting_names, judge_names, mark_terminating, names_accepted};
+pub use crds::{conflicting_names, judge_names, mark_deleting, mark_terminating, names_accepted};
 pub use kinds::{apply_defaults, before_create, before_update, validate, validate_update};
 pub use metadata::{validate_metadata, validate_metadata_update};
 pub use names::{label_value as value_problems, qualified as key_problems};

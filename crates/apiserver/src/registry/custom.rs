@@ -15,6 +15,11 @@ pub struct CustomResource {
     pub definition: String,
     /// The structural schema; none if it cannot be used.
     pub schema: Option<Schema>,
+    /// The schema of the version in which objects are stored, if that is another one: what it
+    /// does not describe is not stored.
+    pub storage_schema: Option<Schema>,
+    /// Whether the definition is going away, so that nothing new may be made.
+    pub terminating: bool,
     /// The schema as it was written, for OpenAPI.
     pub open_api: Value,
     /// `additionalPrinterColumns`.
@@ -136,6 +141,8 @@ fn custom_resource(definition: &Value, version: &Value) -> CustomResource {
     CustomResource {
         definition: text(&definition["metadata"]["name"]),
         schema: Schema::parse(open_api).ok(),
+        storage_schema: storage_schema(definition, version),
+        terminating: !definition["metadata"]["deletionTimestamp"].is_null(),
         open_api: open_api.clone(),
         columns: columns(&version["additionalPrinterColumns"]),
         selectable: objects(&version["selectableFields"])
@@ -152,6 +159,16 @@ fn custom_resource(definition: &Value, version: &Value) -> CustomResource {
                 .map_or_else(default_warning, str::to_owned)
         }),
     }
+}
+
+/// The schema of the storage version, if `version` is another one.
+fn storage_schema(definition: &Value, version: &Value) -> Option<Schema> {
+    let storage =
+        objects(&definition["spec"]["versions"]).find(|known| known["storage"] == true)?;
+    if storage["name"] == version["name"] {
+        return None;
+    }
+    Schema::parse(&storage["schema"]["openAPIV3Schema"]).ok()
 }
 
 fn columns(value: &Value) -> Vec<Column> {

@@ -279,8 +279,26 @@ pub(super) fn check_defaults(root: &Node) -> Vec<Cause> {
     if root.default.is_some() {
         causes.push(Cause::forbidden("default", "must not be set at the root"));
     }
+    for name in ["apiVersion", "kind", "metadata"] {
+        if let Some(property) = root.properties.get(name) {
+            let at = key("properties", name);
+            forbid_defaults(property, &at, name, &mut causes);
+        }
+    }
     check_defaults_under(root, "", &mut causes);
     causes
+}
+
+/// What every resource has is not defaulted by its schema.
+fn forbid_defaults(node: &Node, at: &str, resource_field: &str, causes: &mut Vec<Cause>) {
+    if node.default.is_some() {
+        let detail = format!("must not be set in top-level {resource_field}");
+        causes.push(Cause::forbidden(child(at, "default"), detail));
+    }
+    for (name, property) in &node.properties {
+        let at = key(&child(at, "properties"), name);
+        forbid_defaults(property, &at, resource_field, causes);
+    }
 }
 
 fn check_defaults_under(node: &Node, at: &str, causes: &mut Vec<Cause>) {

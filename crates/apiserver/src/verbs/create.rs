@@ -14,6 +14,9 @@ use super::{decode, write};
 
 /// Makes an object.
 pub async fn create(scope: &Scope<'_>) -> Result<Answer, Status> {
+    if scope.kind.custom().is_some_and(|custom| custom.terminating) {
+        return Err(Status::definition_terminating());
+    }
     let options = WriteOptions::read(&scope.request.query, "CreateOptions")?;
     let decoded = decode::body(&scope.kind, scope.request, options.field_validation)?;
     let name = decoded.object["metadata"]["name"]

@@ -171,9 +171,6 @@ pub fn object(
             return Err(Refusal::Strict(why));
         }
     }
-    if let Some(deprecation) = kind.custom().and_then(|custom| custom.deprecation.clone()) {
-        problems.push(deprecation);
-    }
     Ok(Decoded {
         object,
         warnings: problems,

@@ -79,6 +79,7 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(old), causes).into());
     }
+    api::fit_to_schema(kind, &mut new);
     if without_times(&new) == without_times(old) {
         return Ok(old.clone());
     }
@@ -206,6 +207,7 @@ pub async fn create(
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(&object), causes));
     }
+    api::fit_to_schema(kind, &mut object);
     let name = name_of(&object).to_owned();
     let key = kind.key(namespace, &name);
     if dry_run {

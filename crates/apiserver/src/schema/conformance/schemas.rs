@@ -126,3 +126,19 @@ fn generated_definitions_are_accepted() {
         }
     }
 }
+
+#[test]
+fn what_every_resource_has_is_not_defaulted() {
+    let schema = json!({"type": "object", "properties": {
+        "metadata": {"type": "object", "properties": {
+            "name": {"type": "string", "default": "one"},
+        }},
+    }});
+    let causes = Schema::parse(&schema).unwrap_err();
+    let fields: Vec<_> = causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["properties[metadata].properties[name].default"],
+        "{causes:?}"
+    );
+}
