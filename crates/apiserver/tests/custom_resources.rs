@@ -1,0 +1,274 @@
+//! Custom resources and their definitions over time: versions, changed schemas, deletion; and
+//! writes that name what cannot be.
+
+mod support;
+
+use std::time::Duration;
+
+use http::Request;
+use kube::Client;
+use nico_apiserver::Server;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(20);
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// A server, and somebody who sends it plain requests.
+struct Sender {
+    _server: Server,
+    client: Client,
+}
+
+/// What came back: the code, the document and the first warning.
+struct Answer {
+    code: u16,
+    value: Value,
+    warning: Option<String>,
+}
+
+impl Answer {
+    /// The fields and reasons of what is wrong.
+    fn causes(&self) -> Vec<String> {
+        let causes = self.value["details"]["causes"].as_array();
+        let words = |cause: &Value| format!("{} {}", cause["field"], cause["reason"]);
+        let causes = causes.into_iter().flatten();
+        causes.map(|cause| words(cause).replace('"', "")).collect()
+    }
+}
+
+impl Sender {
+    async fn new() -> Self {
+        let (server, client) = support::server().await;
+        Self {
+            _server: server,
+            client,
+        }
+    }
+
+    /// The verb may name a patch type: `PATCH:merge`.
+    async fn send(&self, verb: &str, path: &str, body: &Value) -> Answer {
+        let (method, content_type) = match verb.split_once(':') {
+            Some((method, "json")) => (method, "application/json-patch+json"),
+            Some((method, "merge")) => (method, "application/merge-patch+json"),
+            Some((method, "apply")) => (method, "application/apply-patch+yaml"),
+            _ => (verb, "application/json"),
+        };
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::CONTENT_TYPE, content_type)
+            .body(body.into())
+            .expect("the request is complete");
+        let answer = self.client.send(request).await.expect("an answer");
+        let code = answer.status().as_u16();
+        let warning = answer.headers().get(http::header::WARNING);
+        let warning = warning.map(|text| text.to_str().expect("a text").to_owned());
+        let body = answer.into_body().collect_bytes().await;
+        let body = body.expect("a whole answer");
+        Answer {
+            code,
+            value: serde_json::from_slice(&body).unwrap_or_default(),
+            warning,
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &Value::Null).await
+    }
+
+    /// Asks until the answer is as wanted.
+    async fn wait_for(&self, path: &str, wanted: impl Fn(&Answer) -> bool) {
+        let asked = async {
+            while !wanted(&self.get(path).await) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, asked).await.expect("it becomes so soon");
+    }
+
+    /// Defines `widgets.example.com` and waits until all served versions are there.
+    async fn define(&self, versions: Value) {
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {
+                "group": "example.com", "scope": "Namespaced",
+                "names": {"plural": "widgets", "kind": "Widget"}, "versions": versions,
+            },
+        });
+        let made = self.send("POST", DEFINITIONS, &definition).await;
+        assert_eq!(made.code, 201, "{}", made.value);
+        self.wait_for(WIDGETS, |answer| answer.code == 200).await;
+    }
+}
+
+/// A version whose `spec` has these fields, all texts.
+fn version(name: &str, storage: bool, fields: &[&str]) -> Value {
+    let fields: serde_json::Map<String, Value> = fields
+        .iter()
+        .map(|field| ((*field).to_owned(), json!({"type": "string"})))
+        .collect();
+    json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": {
+        "type": "object", "properties": {"spec": {"type": "object", "properties": fields}},
+    }}})
+}
+
+fn widget(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name},
+           "spec": spec})
+}
+
+#[tokio::test]
+async fn a_field_that_the_schema_lost_is_not_shown() {
+    let sender = Sender::new().await;
+    sender
+        .define(json!([version("v1", true, &["a", "b"])]))
+        .await;
+    let one = widget("one", json!({"a": "1", "b": "2"}));
+    assert_eq!(sender.send("POST", WIDGETS, &one).await.code, 201);
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/b";
+    let removal = json!([{"op": "remove", "path": fields}]);
+    assert_eq!(sender.send("PATCH:json", &path, &removal).await.code, 200);
+    let wanted = json!({"a": "1"});
+    sender
+        .wait_for(&format!("{WIDGETS}/one"), |answer| {
+            answer.value["spec"] == wanted
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn only_what_the_storage_version_knows_is_stored() {
+    let sender = Sender::new().await;
+    let mut second = version("v2", false, &["a", "b"]);
+    second["deprecated"] = true.into();
+    sender
+        .define(json!([version("v1", true, &["a"]), second]))
+        .await;
+    let widgets = "/apis/example.com/v2/namespaces/default/widgets";
+    let mut one = widget("one", json!({"a": "1", "b": "2"}));
+    one["apiVersion"] = "example.com/v2".into();
+    let made = sender.send("POST", widgets, &one).await;
+    assert_eq!((made.code, &made.value["spec"]), (201, &json!({"a": "1"})));
+    let warning = Some("299 - \"example.com/v2 Widget is deprecated\"".to_owned());
+    assert_eq!(made.warning, warning);
+    assert_eq!(sender.get(widgets).await.warning, warning);
+    assert_eq!(sender.get(WIDGETS).await.warning, None);
+}
+
+#[tokio::test]
+async fn a_definition_that_goes_away_takes_no_new_objects() {
+    let sender = Sender::new().await;
+    sender.define(json!([version("v1", true, &["a"])])).await;
+    let mut held = widget("held", json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    assert_eq!(sender.send("POST", WIDGETS, &held).await.code, 201);
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    assert_eq!(sender.send("DELETE", &path, &Value::Null).await.code, 200);
+    sender
+        .wait_for(&path, |answer| {
+            let conditions = answer.value["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|known| known["reason"] == "InstanceDeletionInProgress")
+        })
+        .await;
+    let refused = sender
+        .send("POST", WIDGETS, &widget("new", json!({})))
+        .await;
+    assert_eq!(refused.code, 405, "{}", refused.value);
+    let freed = json!({"metadata": {"finalizers": null}});
+    let held = format!("{WIDGETS}/held");
+    assert_eq!(sender.send("PATCH:merge", &held, &freed).await.code, 200);
+    sender.wait_for(&path, |answer| answer.code == 404).await;
+}
+
+#[tokio::test]
+async fn a_write_cannot_change_what_an_object_is() {
+    let sender = Sender::new().await;
+    sender.define(json!([version("v1", true, &["a"])])).await;
+    let mut wrong = widget("one", json!({}));
+    wrong["kind"] = "Gadget".into();
+    let refused = sender.send("POST", WIDGETS, &wrong).await;
+    assert_eq!(
+        (refused.code, refused.causes()),
+        (422, vec!["kind FieldValueInvalid".into()])
+    );
+
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}});
+    assert_eq!(sender.send("POST", MAPS, &map).await.code, 201);
+    let path = format!("{MAPS}/one");
+    let refused = sender
+        .send("PATCH:merge", &path, &json!({"kind": "Secret"}))
+        .await;
+    assert_eq!(
+        (refused.code, refused.causes()),
+        (422, vec!["patch FieldValueInvalid".into()])
+    );
+    let uid = json!({"metadata": {"uid": "00000000-0000-4000-8000-000000000000"}});
+    let refused = sender.send("PATCH:merge", &path, &uid).await;
+    let twice = vec!["metadata.uid FieldValueInvalid".to_owned(); 2];
+    assert_eq!((refused.code, refused.causes()), (422, twice));
+
+    let mut applied = map.clone();
+    applied["metadata"] = json!({"name": "two", "uid": uid["metadata"]["uid"]});
+    let path = format!("{MAPS}/two?fieldManager=test");
+    let refused = sender.send("PATCH:apply", &path, &applied).await;
+    assert_eq!(
+        (refused.code, &refused.value["reason"]),
+        (409, &json!("Conflict"))
+    );
+}
+
+#[tokio::test]
+async fn an_applied_scale_conflicts_with_those_who_set_the_replicas() {
+    let sender = Sender::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments/one";
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"app": "one"}},
+            "template": {"metadata": {"labels": {"app": "one"}},
+                         "spec": {"containers": [{"name": "main", "image": "main:1"}]}},
+        },
+    });
+    let by_alpha = format!("{path}?fieldManager=alpha");
+    assert_eq!(
+        sender
+            .send("PATCH:apply", &by_alpha, &deployment)
+            .await
+            .code,
+        201
+    );
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
+                       "metadata": {"name": "one"}, "spec": {"replicas": 3}});
+    let by_beta = format!("{path}/scale?fieldManager=beta");
+    let refused = sender.send("PATCH:apply", &by_beta, &scale).await;
+    let conflict = vec![".spec.replicas FieldManagerConflict".to_owned()];
+    assert_eq!((refused.code, refused.causes()), (409, conflict));
+    let forced = format!("{by_beta}&force=true");
+    let scaled = sender.send("PATCH:apply", &forced, &scale).await;
+    assert_eq!(
+        (scaled.code, &scaled.value["spec"]["replicas"]),
+        (200, &json!(3))
+    );
+
+    let entries = sender.get(path).await.value["metadata"]["managedFields"].take();
+    let entries = entries.as_array().expect("a list");
+    let of = |manager: &str| entries.iter().find(|entry| entry["manager"] == manager);
+    let beta = of("beta").expect("an entry");
+    assert_eq!(
+        (&beta["operation"], &beta["subresource"]),
+        (&json!("Apply"), &json!("scale"))
+    );
+    assert_eq!(beta["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    let alpha = of("alpha").expect("an entry");
+    assert_eq!(alpha["fieldsV1"]["f:spec"]["f:replicas"], Value::Null);
+}
