@@ -7,7 +7,8 @@ use super::items;
 use super::path::PathElement;
 use crate::schema::MergeType;
 
-/// The object without the fields of `set`. What loses all that it had goes too.
+/// The object without the fields of `set`. Of what loses all that it had, `null` is left, so
+/// that it still counts as a field.
 pub(super) fn remove(value: &Value, set: &FieldSet, merge_type: &MergeType) -> Value {
     remove_from(value, set, merge_type).unwrap_or_else(|| Value::Object(Map::new()))
 }
@@ -40,7 +41,7 @@ fn remove_from(value: &Value, set: &FieldSet, merge_type: &MergeType) -> Option<
     }
 }
 
-/// What is left of the value behind one step.
+/// What is left of the value behind one step; nothing if it is removed itself.
 fn keep<'a, Type: AsRef<MergeType> + 'a>(
     value: &Value,
     element: &PathElement,
@@ -51,7 +52,10 @@ fn keep<'a, Type: AsRef<MergeType> + 'a>(
         return None;
     }
     match set.under(element) {
-        Some(within) => remove_from(value, within, merge_type().as_ref()),
+        Some(within) => {
+            let rest = remove_from(value, within, merge_type().as_ref());
+            Some(rest.unwrap_or(Value::Null))
+        }
         None => Some(value.clone()),
     }
 }

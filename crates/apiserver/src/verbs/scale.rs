@@ -39,7 +39,10 @@ pub async fn answer(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
                     subresource: Some("scale"),
                 };
                 let force = patch.options.force == Some(true);
-                let apply = |old: &Value| managed::apply(kind, Some(old), &applied, &writer, force);
+                let apply = |old: &Value| {
+                    managed::apply(kind, Some(old), &applied, &writer, force)
+                        .map_err(|status| as_of_scale(kind, status))
+                };
                 return write(scope, name, &patch.options, false, apply).await;
             }
             let change = |old: &Value| {
@@ -133,6 +136,19 @@ fn scaled(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
         }
     }
     Ok(new)
+}
+
+/// A conflict as those see it who know scales only: all owners use the version of scales.
+fn as_of_scale(kind: &Kind, mut status: Status) -> Status {
+    let (theirs, ours) = (
+        format!(" using {}", kind.api_version()),
+        " using autoscaling/v1",
+    );
+    status.message = status.message.replace(&theirs, ours);
+    for cause in &mut status.details.causes {
+        cause.message = cause.message.replace(&theirs, ours);
+    }
+    status
 }
 
 /// What an applied scale says about the object of which it is a part.

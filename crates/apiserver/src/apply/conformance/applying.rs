@@ -211,3 +211,19 @@ fn kubectl_takes_over_what_it_applied_on_the_client() {
     let kept: Value = serde_json::from_str(&kept).unwrap();
     assert_eq!(kept["data"], json!({"a": "9"}));
 }
+
+#[test]
+fn letting_go_of_a_field_leaves_those_beside_it_that_nobody_owns() {
+    let mut store = Store::custom(json!({
+        "type": "object", "properties": {
+            "own": {"type": "object", "additionalProperties": {"type": "string"}},
+            "defaulted": {"type": "string"},
+        },
+    }));
+    store
+        .apply("alpha", json!({"spec": {"own": {"a": "1"}}}))
+        .unwrap();
+    store.object.as_mut().unwrap()["spec"]["defaulted"] = "x".into();
+    store.apply("alpha", json!({"spec": {}})).unwrap();
+    assert_eq!(store.get("/spec"), json!({"defaulted": "x"}));
+}
