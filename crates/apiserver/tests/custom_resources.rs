@@ -120,7 +120,7 @@ fn version(name: &str, storage: bool, fields: &[&str]) -> Value {
     }}})
 }
 
-fn widget(name: &str, spec: Value) -> Value {
+fn widget(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name},
            "spec": spec})
 }
@@ -131,7 +131,7 @@ async fn a_field_that_the_schema_lost_is_not_shown() {
     sender
         .define(json!([version("v1", true, &["a", "b"])]))
         .await;
-    let one = widget("one", json!({"a": "1", "b": "2"}));
+    let one = widget("one", &json!({"a": "1", "b": "2"}));
     assert_eq!(sender.send("POST", WIDGETS, &one).await.code, 201);
     let path = format!("{DEFINITIONS}/widgets.example.com");
     let fields = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/b";
@@ -154,7 +154,7 @@ async fn only_what_the_storage_version_knows_is_stored() {
         .define(json!([version("v1", true, &["a"]), second]))
         .await;
     let widgets = "/apis/example.com/v2/namespaces/default/widgets";
-    let mut one = widget("one", json!({"a": "1", "b": "2"}));
+    let mut one = widget("one", &json!({"a": "1", "b": "2"}));
     one["apiVersion"] = "example.com/v2".into();
     let made = sender.send("POST", widgets, &one).await;
     assert_eq!((made.code, &made.value["spec"]), (201, &json!({"a": "1"})));
@@ -168,7 +168,7 @@ async fn only_what_the_storage_version_knows_is_stored() {
 async fn a_definition_that_goes_away_takes_no_new_objects() {
     let sender = Sender::new().await;
     sender.define(json!([version("v1", true, &["a"])])).await;
-    let mut held = widget("held", json!({}));
+    let mut held = widget("held", &json!({}));
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
     assert_eq!(sender.send("POST", WIDGETS, &held).await.code, 201);
     let path = format!("{DEFINITIONS}/widgets.example.com");
@@ -181,7 +181,7 @@ async fn a_definition_that_goes_away_takes_no_new_objects() {
         })
         .await;
     let refused = sender
-        .send("POST", WIDGETS, &widget("new", json!({})))
+        .send("POST", WIDGETS, &widget("new", &json!({})))
         .await;
     assert_eq!(refused.code, 405, "{}", refused.value);
     let freed = json!({"metadata": {"finalizers": null}});
@@ -194,7 +194,7 @@ async fn a_definition_that_goes_away_takes_no_new_objects() {
 async fn a_write_cannot_change_what_an_object_is() {
     let sender = Sender::new().await;
     sender.define(json!([version("v1", true, &["a"])])).await;
-    let mut wrong = widget("one", json!({}));
+    let mut wrong = widget("one", &json!({}));
     wrong["kind"] = "Gadget".into();
     let refused = sender.send("POST", WIDGETS, &wrong).await;
     assert_eq!(
