@@ -80,6 +80,11 @@ impl Cause {
         Self::new(field, "FieldValueNotSupported", message)
     }
 
+    /// The value names something that is not there.
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self::new(field, "FieldValueNotFound", format!("Not found: {value}"))
+    }
+
     /// The value occurs twice.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
         Self::new(

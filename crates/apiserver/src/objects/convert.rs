@@ -31,7 +31,7 @@ pub fn to_storage(kind: &Kind, object: Value) -> Value {
             .map(|(_, old)| *old)
     });
     object["apiVersion"] = "v1".into();
-    super::core::event_defaults(&mut object);
+    super::events::core_defaults(&mut object);
     object
 }
 

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::kinds::{fields, items_mut, remove, set_default, text};
+use super::kinds::{fields, items, remove, set_default, text};
+use super::names;
+
+/// The most that a ConfigMap or a Secret holds, in bytes.
+const DATA_LIMIT: usize = 1024 * 1024;
 
 /// `stringData` goes into `data`; the type is Opaque unless said otherwise.
 pub fn secret_defaults(secret: &mut Value) {
@@ -20,32 +24,6 @@ pub fn secret_defaults(secret: &mut Value) {
     }
     remove(secret, "stringData");
     set_default(secret, "type", "Opaque".into());
-}
-
-/// The usual ways of a Service. No address is given out: nothing would answer there.
-pub fn service_defaults(service: &mut Value) {
-    set_default(service, "spec", json!({}));
-    let spec = &mut service["spec"];
-    set_default(spec, "type", "ClusterIP".into());
-    set_default(spec, "sessionAffinity", "None".into());
-    if spec["type"] != "ExternalName" {
-        set_default(spec, "internalTrafficPolicy", "Cluster".into());
-    }
-    for port in items_mut(spec.get_mut("ports")) {
-        set_default(port, "protocol", "TCP".into());
-        let number = port["port"].clone();
-        set_default(port, "targetPort", number);
-    }
-    set_default(service, "status", json!({"loadBalancer": {}}));
-}
-
-/// What a Node can give out is what it has, unless its status says otherwise.
-pub fn node_defaults(node: &mut Value) {
-    set_default(node, "spec", json!({}));
-    set_default(node, "status", json!({}));
-    if let Some(capacity) = node["status"].get("capacity").cloned() {
-        set_default(&mut node["status"], "allocatable", capacity);
-    }
 }
 
 /// Every Namespace has its name as a label.
@@ -65,7 +43,11 @@ pub fn namespace_defaults(namespace: &mut Value) {
 /// A Namespace is active, and gone only when its content is.
 pub fn before_create_namespace(namespace: &mut Value) {
     namespace_defaults(namespace);
-    namespace["spec"] = json!({"finalizers": ["kubernetes"]});
+    let mut finalizers: Vec<Value> = items(&namespace["spec"]["finalizers"]).cloned().collect();
+    if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
+        finalizers.push("kubernetes".into());
+    }
+    namespace["spec"] = json!({"finalizers": finalizers});
     namespace["status"] = json!({"phase": "Active"});
 }
 
@@ -80,54 +62,60 @@ pub fn before_update_namespace(namespace: &mut Value, old: &Value, subresource: 
     }
 }
 
-/// The reporting fields of core events are always written.
-pub fn event_defaults(event: &mut Value) {
-    set_default(event, "reportingComponent", "".into());
-    set_default(event, "reportingInstance", "".into());
-}
-
-/// An event lives in the namespace of what it is about (`default` for what has none); events of
-/// the new API also need a time, an action and a reporter.
-pub fn validate_event(kind: &Kind, event: &Value) -> Vec<Cause> {
+/// Finalizers of a Namespace have a domain, but for its own.
+pub fn validate_namespace(namespace: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let (about, field) = match kind.group.as_str() {
-        "" => (&event["involvedObject"], "involvedObject.namespace"),
-        _ => (&event["regarding"], "regarding.namespace"),
-    };
-    let own = text(&event["metadata"]["namespace"]);
-    let namespace = text(&about["namespace"]);
-    let allowed =
-        namespace == own || namespace.is_empty() && matches!(own, "" | "default" | "kube-system");
-    if !allowed {
-        let why = "does not match event.namespace";
-        causes.push(Cause::invalid(field, &namespace.into(), why));
-    }
-    if kind.group.is_empty() {
-        return causes;
-    }
-    if event["eventTime"].is_null() && event["deprecatedFirstTimestamp"].is_null() {
-        causes.push(Cause::required("eventTime", ""));
-    }
-    if event["deprecatedFirstTimestamp"].is_null() {
-        for required in [
-            "reportingController",
-            "reportingInstance",
-            "action",
-            "reason",
-        ] {
-            if text(&event[required]).is_empty() {
-                causes.push(Cause::required(required, ""));
-            }
+    for finalizer in items(&namespace["spec"]["finalizers"]) {
+        let name = text(finalizer);
+        for why in names::qualified(name) {
+            causes.push(Cause::invalid("spec.finalizers", finalizer, why));
+        }
+        if !name.contains('/') && name != "kubernetes" {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid("spec.finalizers", finalizer, why));
         }
     }
-    if text(&event["note"]).len() > 1024 {
-        causes.push(Cause::invalid(
-            "note",
-            &event["note"],
-            "can have at most 1024 characters",
-        ));
+    causes
+}
+
+/// The usual ways of volumes and of claims to them.
+pub fn volume_defaults(kind: &Kind, object: &mut Value) {
+    set_default(object, "spec", json!({}));
+    let spec = &mut object["spec"];
+    set_default(spec, "volumeMode", "Filesystem".into());
+    if kind.kind == "PersistentVolume" {
+        set_default(spec, "persistentVolumeReclaimPolicy", "Retain".into());
+    } else {
+        set_default(spec, "resources", json!({}));
+    }
+}
+
+/// A claim says how and how much.
+pub fn validate_claim(claim: &Value) -> Vec<Cause> {
+    let spec = &claim["spec"];
+    let mut causes = Vec::new();
+    if items(&spec["accessModes"]).next().is_none() {
+        let why = "at least 1 access mode is required";
+        causes.push(Cause::required("spec.accessModes", why));
+    }
+    if spec["resources"]["requests"].get("storage").is_none() {
+        causes.push(Cause::required("spec.resources[storage]", ""));
     }
     causes
+}
+
+/// A policy is about what comes in, and about what goes out if it says so.
+pub fn network_policy_defaults(policy: &mut Value) {
+    set_default(policy, "spec", json!({}));
+    let spec = &mut policy["spec"];
+    set_default(spec, "podSelector", json!({}));
+    let outgoing = spec["egress"].is_array();
+    let types = if outgoing {
+        json!(["Ingress", "Egress"])
+    } else {
+        json!(["Ingress"])
+    };
+    set_default(spec, "policyTypes", types);
 }
 
 /// A Lease lasts.
@@ -174,7 +162,18 @@ pub fn validate_config_map(map: &Value) -> Vec<Cause> {
     for (key, _) in fields(&map["binaryData"]) {
         causes.extend(config_key("binaryData", key));
     }
+    let texts = fields(&map["data"]).map(|(_, value)| text(value).len());
+    let bytes = fields(&map["binaryData"]).map(|(_, value)| decoded_length(value));
+    if texts.chain(bytes).sum::<usize>() > DATA_LIMIT {
+        causes.push(Cause::too_long("", DATA_LIMIT));
+    }
     causes
+}
+
+/// How many bytes a text in base 64 stands for.
+fn decoded_length(value: &Value) -> usize {
+    let text = text(value).trim_end_matches('=');
+    text.len() * 3 / 4
 }
 
 /// Keys of `data`, and what the types of secrets demand.
@@ -182,6 +181,12 @@ pub fn validate_secret(secret: &Value) -> Vec<Cause> {
     let mut causes: Vec<Cause> = fields(&secret["data"])
         .flat_map(|(key, _)| config_key("data", key))
         .collect();
+    let size: usize = fields(&secret["data"])
+        .map(|(_, value)| decoded_length(value))
+        .sum();
+    if size > DATA_LIMIT {
+        causes.push(Cause::too_long("data", DATA_LIMIT));
+    }
     let required: &[&str] = match text(&secret["type"]) {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],
         "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
@@ -193,6 +198,13 @@ pub fn validate_secret(secret: &Value) -> Vec<Cause> {
         if secret["data"].get(*key).is_none() {
             causes.push(Cause::required(format!("data[{key}]"), ""));
         }
+    }
+    let account = "kubernetes.io/service-account.name";
+    if text(&secret["type"]) == "kubernetes.io/service-account-token"
+        && text(&secret["metadata"]["annotations"][account]).is_empty()
+    {
+        let field = format!("metadata.annotations[{account}]");
+        causes.push(Cause::required(field, ""));
     }
     if text(&secret["type"]) == "kubernetes.io/basic-auth"
         && secret["data"].get("username").is_none()

@@ -5,17 +5,23 @@ use serde_json::{Map, Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::{core, crd_rules, crds, pods, workloads};
+use super::{
+    access, core, crd_rules, crds, events, nodes, pods, services, workload_rules, workloads,
+};
 
 /// Fills in what a version's defaults say. Does nothing the second time.
 pub fn apply_defaults(kind: &Kind, object: &mut Value) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => pods::pod_defaults(object),
         ("", "Secret") => core::secret_defaults(object),
-        ("", "Service") => core::service_defaults(object),
-        ("", "Node") => core::node_defaults(object),
+        ("", "Service") => services::defaults(object),
+        ("", "Node") => nodes::defaults(object),
         ("", "Namespace") => core::namespace_defaults(object),
-        ("", "Event") => core::event_defaults(object),
+        ("", "Event") => events::core_defaults(object),
+        ("events.k8s.io", "Event") => events::defaults(object),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") => core::volume_defaults(kind, object),
+        ("networking.k8s.io", "NetworkPolicy") => core::network_policy_defaults(object),
+        ("rbac.authorization.k8s.io", _) => access::defaults(kind, object),
         ("coordination.k8s.io", "Lease") => set_default(object, "spec", json!({})),
         ("apps" | "batch", _) | ("", "ReplicationController") => workloads::defaults(kind, object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::defaults(object),
@@ -34,6 +40,9 @@ pub fn before_create(kind: &Kind, object: &mut Value) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => pods::before_create(object),
         ("", "Namespace") => core::before_create_namespace(object),
+        ("", "Service") => services::before_create(object),
+        ("", "ResourceQuota") | ("certificates.k8s.io", _) => object["status"] = json!({}),
+        ("networking.k8s.io", "Ingress") => object["status"] = json!({"loadBalancer": {}}),
         ("", "PersistentVolume" | "PersistentVolumeClaim") => {
             object["status"] = json!({"phase": "Pending"});
         }
@@ -89,7 +98,8 @@ pub fn before_update(kind: &Kind, object: &mut Value, old: &Value, subresource: 
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => core::before_update_namespace(object, old, subresource),
-        ("", "Pod") => pods::before_update(object),
+        ("", "Pod") => pods::before_update(object, old, subresource),
+        ("", "Service") if subresource.is_none() => services::before_update(object, old),
         ("apiextensions.k8s.io", "CustomResourceDefinition") if subresource.is_none() => {
             crds::before_update(object, old);
         }
@@ -102,11 +112,16 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> 
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "ConfigMap") => core::validate_config_map(object),
         ("", "Secret") => core::validate_secret(object),
-        ("", "Event") | ("events.k8s.io", "Event") => core::validate_event(kind, object),
+        ("" | "events.k8s.io", "Event") => events::validate(kind, object, old),
+        ("", "Namespace") => core::validate_namespace(object),
+        ("", "Node") => nodes::validate(object),
+        ("", "PersistentVolumeClaim") => core::validate_claim(object),
+        ("", "Service") => services::validate(object),
         ("", "Pod") => pods::validate(&object["spec"], "spec"),
         ("coordination.k8s.io", "Lease") => core::validate_lease(object),
         ("policy", "PodDisruptionBudget") => workloads::validate_budget(object),
-        ("apps" | "batch", _) => workloads::validate(kind, object),
+        ("rbac.authorization.k8s.io", _) => access::validate(kind, object),
+        ("apps" | "batch", _) => workload_rules::validate(kind, object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd_rules::validate(object, old),
         _ => Vec::new(),
     }
@@ -123,10 +138,13 @@ pub fn validate_update(
         ("", "ConfigMap" | "Secret") => core::validate_immutable_data(object, old),
         // A binding sets what a Pod cannot change by itself.
         ("", "Pod") if subresource == Some("binding") => Vec::new(),
-        ("", "Pod") => pods::validate_update(object, old),
-        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet") => {
-            workloads::validate_selector_kept(object, old)
+        ("", "Pod") => pods::validate_update(object, old, subresource),
+        ("", "Node") => nodes::validate_update(object, old),
+        ("", "Service") => services::validate_update(object, old),
+        ("rbac.authorization.k8s.io", _) => {
+            access::validate_update(object, old).into_iter().collect()
         }
+        ("apps" | "batch", _) => workload_rules::validate_update(kind, object, old),
         _ => Vec::new(),
     }
 }

@@ -2,18 +2,25 @@
 //!
 //! Everything here is pure: a value goes in, a value or a list of problems comes out.
 
+mod access;
 mod convert;
 mod core;
 mod crd_rules;
 mod crd_versions;
 mod crds;
+mod events;
 mod kinds;
 mod metadata;
 mod names;
+mod nodes;
 mod paths;
+mod pod_parts;
 mod pods;
+mod quantity;
+mod services;
 mod shape;
 mod typed;
+mod workload_rules;
 mod workloads;
 
 pub use convert::{from_storage, to_storage};

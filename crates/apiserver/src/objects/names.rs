@@ -76,6 +76,29 @@ pub fn label_1035(name: &str) -> Vec<String> {
     problems
 }
 
+/// Problems of the name of a port, as IANA has them.
+pub fn port(name: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if name.len() > 15 {
+        problems.push("must be no more than 15 characters".to_owned());
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.chars().all(plain) {
+        let why = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
+        problems.push(why.to_owned());
+    }
+    if !name.chars().any(|c| c.is_ascii_lowercase()) {
+        problems.push("must contain at least one letter (a-z)".to_owned());
+    }
+    if name.contains("--") {
+        problems.push("must not contain consecutive hyphens".to_owned());
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        problems.push("must not begin or end with a hyphen".to_owned());
+    }
+    problems
+}
+
 /// Problems of a name that may be anything that fits into a path.
 pub fn path_segment(name: &str) -> Vec<String> {
     let mut problems = Vec::new();

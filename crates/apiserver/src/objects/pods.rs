@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{fields, items, items_mut, set_default, text};
-use super::names;
+use super::kinds::{fields, items, items_mut, put, set_default, text};
+use super::{names, pod_parts};
 
 const CONTAINER_LISTS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
 
@@ -18,6 +18,19 @@ pub fn pod_defaults(pod: &mut Value) {
     spec_defaults(spec);
     set_default(spec, "enableServiceLinks", true.into());
     set_default(spec, "serviceAccountName", "default".into());
+    // The old name of the same field.
+    let account = spec["serviceAccountName"].clone();
+    spec["serviceAccount"] = account;
+    if spec["hostNetwork"] == true {
+        for list in ["containers", "initContainers"] {
+            for container in items_mut(spec.get_mut(list)) {
+                for port in items_mut(container.get_mut("ports")) {
+                    let number = port["containerPort"].clone();
+                    set_default(port, "hostPort", number);
+                }
+            }
+        }
+    }
     for list in CONTAINER_LISTS {
         for container in items_mut(spec.get_mut(*list)) {
             requests_from_limits(container);
@@ -120,8 +133,28 @@ pub fn before_create(pod: &mut Value) {
     }
 }
 
-/// `podIP` and `podIPs` say the same.
-pub fn before_update(pod: &mut Value) {
+/// The subresources change their part of the spec only; `podIP` and `podIPs` say the same.
+pub fn before_update(pod: &mut Value, old: &Value, subresource: Option<&str>) {
+    match subresource {
+        Some("ephemeralcontainers") => {
+            let containers = pod["spec"].get("ephemeralContainers").cloned();
+            pod["spec"] = old["spec"].clone();
+            put(&mut pod["spec"], "ephemeralContainers", containers);
+        }
+        Some("resize") => {
+            let wanted = pod["spec"].clone();
+            pod["spec"] = old["spec"].clone();
+            for list in ["containers", "initContainers"] {
+                let resized = items(&wanted[list]);
+                for (container, wanted) in items_mut(pod["spec"].get_mut(list)).zip(resized) {
+                    for field in ["resources", "resizePolicy"] {
+                        put(container, field, wanted.get(field).cloned());
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
     let status = &mut pod["status"];
     let ip = text(&status["podIP"]).to_owned();
     if let Value::Object(map) = status {
@@ -165,8 +198,9 @@ pub fn validate(spec: &Value, path: &str) -> Vec<Cause> {
     if items(&spec["containers"]).next().is_none() {
         causes.push(Cause::required(format!("{path}.containers"), ""));
     }
+    causes.extend(pod_parts::validate_pod(spec, path));
     let mut seen: Vec<&str> = Vec::new();
-    for list in ["initContainers", "containers"] {
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
         for (index, container) in items(&spec[list]).enumerate() {
             let field = format!("{path}.{list}[{index}]");
             let name = text(&container["name"]);
@@ -188,6 +222,7 @@ pub fn validate(spec: &Value, path: &str) -> Vec<Cause> {
             if text(&container["image"]).is_empty() {
                 causes.push(Cause::required(format!("{field}.image"), ""));
             }
+            causes.extend(pod_parts::validate_container(container, spec, &field));
         }
     }
     let restart = text(&spec["restartPolicy"]);
@@ -199,8 +234,14 @@ pub fn validate(spec: &Value, path: &str) -> Vec<Cause> {
     causes
 }
 
-/// Only images, deadlines and additional tolerations of a Pod may change.
-pub fn validate_update(pod: &Value, old: &Value) -> Vec<Cause> {
+/// Only images, deadlines and additional tolerations of a Pod may change, and what a subresource
+/// is for.
+pub fn validate_update(pod: &Value, old: &Value, subresource: Option<&str>) -> Vec<Cause> {
+    match subresource {
+        Some("ephemeralcontainers") => return ephemeral_containers_kept(pod, old),
+        Some("resize") => return Vec::new(),
+        _ => {}
+    }
     let count = |pod: &Value, list: &str| items(&pod["spec"][list]).count();
     for list in ["containers", "initContainers"] {
         if count(pod, list) != count(old, list) {
@@ -208,8 +249,9 @@ pub fn validate_update(pod: &Value, old: &Value) -> Vec<Cause> {
             return vec![Cause::forbidden(format!("spec.{list}"), why)];
         }
     }
-    if frozen(pod) == frozen(old) && keeps_tolerations(pod, old) {
-        return Vec::new();
+    let causes = pod_parts::validate_update(pod, old);
+    if !causes.is_empty() || frozen(pod) == frozen(old) {
+        return causes;
     }
     let why = "pod updates may not change fields other than `spec.containers[*].image`,\
                `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` \
@@ -226,8 +268,13 @@ fn frozen(pod: &Value) -> Value {
             container["image"] = Value::Null;
         }
     }
-    // A gated pod may still be told where to go; and gates may be lifted.
-    for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+    // Gates may be lifted. An account has two names for one thing.
+    for field in [
+        "activeDeadlineSeconds",
+        "tolerations",
+        "schedulingGates",
+        "serviceAccount",
+    ] {
         if let Value::Object(map) = &mut spec {
             map.shift_remove(field);
         }
@@ -238,9 +285,27 @@ fn frozen(pod: &Value) -> Value {
     spec
 }
 
-fn keeps_tolerations(pod: &Value, old: &Value) -> bool {
-    let new: Vec<&Value> = items(&pod["spec"]["tolerations"]).collect();
-    items(&old["spec"]["tolerations"]).all(|toleration| new.contains(&toleration))
+/// Containers for a closer look are added and stay as they are.
+fn ephemeral_containers_kept(pod: &Value, old: &Value) -> Vec<Cause> {
+    let field = "spec.ephemeralContainers";
+    let find =
+        |name: &Value| items(&pod["spec"]["ephemeralContainers"]).find(|c| c["name"] == *name);
+    let mut causes = Vec::new();
+    for container in items(&old["spec"]["ephemeralContainers"]) {
+        let name = &container["name"];
+        match find(name) {
+            None => {
+                let why = format!("existing ephemeral containers {name} may not be removed");
+                causes.push(Cause::forbidden(field, why));
+            }
+            Some(now) if now != container => {
+                let why = format!("existing ephemeral containers {name} may not be changed");
+                causes.push(Cause::forbidden(field, why));
+            }
+            Some(_) => {}
+        }
+    }
+    causes
 }
 
 /// The labels of a selector with `matchLabels` only that `labels` do not have.

@@ -20,6 +20,20 @@ pub fn defaults(kind: &Kind, object: &mut Value) {
     if let Some(template) = template {
         pods::spec_defaults(template);
     }
+    if matches!(kind.kind.as_str(), "Job" | "ReplicationController") {
+        // Without labels of its own it has those of its pods.
+        let labels = object["spec"]["template"]["metadata"]
+            .get("labels")
+            .cloned();
+        if let Some(labels) = labels.filter(|_| object["metadata"]["labels"].is_null()) {
+            object["metadata"]["labels"] = labels;
+        }
+    }
+    if kind.kind == "CronJob" {
+        set_default(&mut object["spec"]["jobTemplate"], "metadata", json!({}));
+        let template = &mut object["spec"]["jobTemplate"]["spec"]["template"];
+        set_default(template, "metadata", json!({}));
+    }
     let spec = &mut object["spec"];
     let defaults = match kind.kind.as_str() {
         "Deployment" => {
@@ -56,11 +70,17 @@ pub fn defaults(kind: &Kind, object: &mut Value) {
                 "whenDeleted": "Retain", "whenScaled": "Retain",
             },
         }),
-        "Job" => json!({
-            "parallelism": 1, "completions": 1, "backoffLimit": 6,
-            "completionMode": "NonIndexed", "suspend": false,
-            "podReplacementPolicy": "TerminatingOrFailed", "manualSelector": false,
-        }),
+        "Job" => {
+            // A number of workers without a number of completions is a work queue.
+            if spec["completions"].is_null() && spec["parallelism"].is_null() {
+                spec["completions"] = 1.into();
+            }
+            json!({
+                "parallelism": 1, "backoffLimit": 6,
+                "completionMode": "NonIndexed", "suspend": false,
+                "podReplacementPolicy": "TerminatingOrFailed", "manualSelector": false,
+            })
+        }
         "CronJob" => json!({
             "concurrencyPolicy": "Allow", "suspend": false,
             "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1,
@@ -108,63 +128,6 @@ pub fn before_create(kind: &Kind, object: &mut Value) {
     }
 }
 
-/// What is wrong with a workload.
-pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
-    let spec = &object["spec"];
-    let mut causes = Vec::new();
-    if spec["replicas"]
-        .as_i64()
-        .is_some_and(|replicas| replicas < 0)
-    {
-        let why = "must be greater than or equal to 0";
-        causes.push(Cause::invalid("spec.replicas", &spec["replicas"], why));
-    }
-    if !matches!(
-        kind.kind.as_str(),
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet"
-    ) {
-        return causes;
-    }
-    let selector = &spec["selector"];
-    let empty = fields(selector).next().is_none();
-    if selector.is_null() {
-        causes.push(Cause::required("spec.selector", ""));
-    } else if empty {
-        let why = "empty selector is invalid for deployment";
-        causes.push(Cause::invalid("spec.selector", selector, why));
-    }
-    let labels = &spec["template"]["metadata"]["labels"];
-    if empty || !pods::selects(selector, labels) {
-        let why = "`selector` does not match template `labels`";
-        causes.push(Cause::invalid("spec.template.metadata.labels", labels, why));
-    }
-    causes.extend(pods::validate(
-        &spec["template"]["spec"],
-        "spec.template.spec",
-    ));
-    if kind.kind == "Deployment" {
-        let strategy = text(&spec["strategy"]["type"]);
-        let known = ["Recreate", "RollingUpdate"];
-        if !known.contains(&strategy) {
-            causes.push(Cause::not_supported(
-                "spec.strategy",
-                &spec["strategy"],
-                &known,
-            ));
-        }
-    }
-    causes
-}
-
-/// The selector of a workload stays.
-pub fn validate_selector_kept(object: &Value, old: &Value) -> Vec<Cause> {
-    let (new, old) = (&object["spec"]["selector"], &old["spec"]["selector"]);
-    if new == old {
-        return Vec::new();
-    }
-    vec![Cause::invalid("spec.selector", new, "field is immutable")]
-}
-
 /// A budget has one limit, which is a number or a share.
 pub fn validate_budget(budget: &Value) -> Vec<Cause> {
     let spec = &budget["spec"];
@@ -175,14 +138,15 @@ pub fn validate_budget(budget: &Value) -> Vec<Cause> {
     }
     for field in ["minAvailable", "maxUnavailable"] {
         causes.extend(
-            share(&spec[field])
+            share_problem(&spec[field])
                 .map(|why| Cause::invalid(format!("spec.{field}"), &spec[field], why)),
         );
     }
     causes
 }
 
-fn share(value: &Value) -> Option<&'static str> {
+/// What is wrong with a number or a share of the whole.
+pub fn share_problem(value: &Value) -> Option<&'static str> {
     match value {
         Value::Number(number) if number.as_i64().is_some_and(|n| n < 0) => {
             Some("must be greater than or equal to 0")
@@ -213,7 +177,7 @@ mod tests {
             (json!("half"), false),
             (Value::Null, true),
         ] {
-            assert_eq!(share(&value).is_none(), good, "{value}");
+            assert_eq!(share_problem(&value).is_none(), good, "{value}");
         }
     }
 }

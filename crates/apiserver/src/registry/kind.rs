@@ -130,10 +130,10 @@ impl Kind {
         }
     }
 
-    /// How validation messages name it: by its kind.
+    /// How validation messages name it: by its kind, in the group that it is stored in.
     pub fn kind_name(&self) -> ResourceName<'_> {
         ResourceName {
-            group: &self.group,
+            group: self.storage_group(),
             resource: &self.kind,
         }
     }
