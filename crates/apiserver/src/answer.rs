@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WARNING};
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, VARY, WARNING};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -52,6 +52,28 @@ impl Answer {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self::Raw(response)
+    }
+
+    /// Bytes that a client may keep, with code 200. `tag` is their `ETag`.
+    pub fn tagged(content_type: &'static str, bytes: impl Into<Body>, tag: &str) -> Self {
+        let mut response = Response::new(bytes.into());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        if let Ok(tag) = HeaderValue::from_str(tag) {
+            headers.insert(ETAG, tag);
+        }
+        Self::Raw(response)
+    }
+
+    /// 304: what the client keeps is still so.
+    pub fn unchanged(tag: &str) -> Self {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        if let Ok(tag) = HeaderValue::from_str(tag) {
+            response.headers_mut().insert(ETAG, tag);
+        }
         Self::Raw(response)
     }
 

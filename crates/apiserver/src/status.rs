@@ -335,6 +335,18 @@ impl Status {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
     }
 
+    /// 429, as an eviction for which it cannot be said yet whether a budget allows it.
+    pub fn disruption_budget_unsettled(message: String) -> Self {
+        let mut status = Self::disruption_budget(message);
+        status.details.retry_after_seconds = Some(10);
+        status
+    }
+
+    /// 500 without a reason: how the real server answers what it does not turn into a Status.
+    pub fn failure(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "", message)
+    }
+
     /// 504, the server has not seen the wanted resourceVersion yet.
     pub fn too_large_resource_version(wanted: u64, current: u64) -> Self {
         let message = format!("Too large resource version: {wanted}, current: {current}");

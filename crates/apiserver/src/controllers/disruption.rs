@@ -113,37 +113,50 @@ fn amount(value: &Value, whole: usize) -> Option<usize> {
     }
 }
 
-/// Takes one disruption from every budget of a pod.
+/// Takes one disruption from the budget of a pod. A pod that is not ready does not count and
+/// takes none if enough others are healthy, or if its budget says so; then this returns the
+/// name of the budget.
 ///
 /// # Errors
-/// 429 if a budget has none left.
+/// 429 if the budget has none left, or is not up to date; 500 for more than one budget.
 pub async fn claim(
     api: &Arc<Api>,
     namespace: Option<&str>,
     pod: &Value,
     dry_run: bool,
-) -> Result<(), Status> {
+) -> Result<Option<String>, Status> {
     let (Some(kind), Some(namespace)) = (budgets(api), namespace) else {
-        return Ok(());
+        return Ok(None);
     };
     let labels = &pod["metadata"]["labels"];
     let all = list(api, &kind, namespace).await?;
     let matching: Vec<&Value> = all
         .iter()
-        .filter(|b| objects::selects(&b["spec"]["selector"], labels))
+        .filter(|b| {
+            let selector = &b["spec"]["selector"];
+            let empty = selector.as_object().is_none_or(serde_json::Map::is_empty);
+            !empty && objects::selects(selector, labels)
+        })
         .collect();
     if matching.len() > 1 {
-        return Err(Status::internal(
+        return Err(Status::failure(
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does \
              not support.",
         ));
     }
     let Some(budget) = matching.first() else {
-        return Ok(());
+        return Ok(None);
     };
+    if !is_ready(pod) && lets_unready_go(budget) {
+        return Ok(Some(name(budget).to_owned()));
+    }
     let key = kind.key(Some(namespace), name(budget));
     let take = |budget: &Value| {
         let status = &budget["status"];
+        let number = |value: &Value| value.as_i64().unwrap_or_default();
+        if number(&status["observedGeneration"]) < number(&budget["metadata"]["generation"]) {
+            return Err(still_processed(name(budget)));
+        }
         let allowed = status["disruptionsAllowed"].as_i64().unwrap_or_default();
         if allowed <= 0 {
             return Err(Status::disruption_budget(format!(
@@ -159,11 +172,26 @@ pub async fn claim(
         Ok(taken)
     };
     if dry_run {
-        return take(budget).map(drop);
+        return take(budget).map(|_| None);
     }
     verbs::modify(api, &kind, &key, Some("status"), None, take)
         .await
-        .map(drop)
+        .map(|_| None)
+}
+
+/// Whether a pod that is not ready may go without taking a disruption.
+fn lets_unready_go(budget: &Value) -> bool {
+    let number = |field: &str| budget["status"][field].as_i64().unwrap_or_default();
+    let desired = number("desiredHealthy");
+    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        || desired > 0 && number("currentHealthy") >= desired
+}
+
+/// 429: the budget's status is older than its last change.
+pub fn still_processed(budget: &str) -> Status {
+    Status::disruption_budget_unsettled(format!(
+        "The disruption budget {budget} is still being processed by the server."
+    ))
 }
 
 fn budgets(api: &Api) -> Option<Arc<Kind>> {
@@ -227,6 +255,17 @@ mod tests {
         assert_eq!(amount(&json!(2), 3), Some(2));
         assert_eq!(desired(&json!({"maxUnavailable": "34%"}), 3), 1);
         assert_eq!(desired(&json!({"minAvailable": 1}), 3), 1);
+    }
+
+    #[test]
+    fn unready_pods_go_where_enough_others_are_healthy() {
+        let budget = |healthy: i64, policy: &str| {
+            json!({"spec": {"unhealthyPodEvictionPolicy": policy},
+                "status": {"desiredHealthy": 1, "currentHealthy": healthy}})
+        };
+        assert!(lets_unready_go(&budget(1, "IfHealthyBudget")));
+        assert!(!lets_unready_go(&budget(0, "IfHealthyBudget")));
+        assert!(lets_unready_go(&budget(0, "AlwaysAllow")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Discovery: groups, versions, resources, the version, health.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::answer::Answer;
 use crate::registry::{Group, Kind, Registry, Version};
@@ -27,7 +28,7 @@ pub fn document(registry: &Registry, target: &Target, request: &Request) -> Resu
                 .filter(|group| group.name.is_empty() == core)
                 .collect();
             match media::wants_aggregated(accept) {
-                Some(version) => Ok(aggregated(&groups, version)),
+                Some(version) => Ok(aggregated(&groups, version, request)),
                 None if core => Ok(Answer::json(core_versions())),
                 None => {
                     let groups: Vec<Value> = groups.iter().map(|group| summary(group)).collect();
@@ -89,7 +90,7 @@ fn architecture() -> &'static str {
 /// # Errors
 /// 404 for a check that does not exist.
 pub fn health(endpoint: &str, check: Option<&str>, verbose: bool) -> Result<Answer, Status> {
-    const CHECKS: &[&str] = &["ping", "etcd"];
+    const CHECKS: &[&str] = &["ping", "log", "etcd", "poststarthook/start-informers"];
     if check.is_some_and(|check| !CHECKS.contains(&check)) {
         return Err(Status::unknown_path());
     }
@@ -179,7 +180,8 @@ fn add_names(resource: &mut Value, kind: &Kind) {
     }
 }
 
-fn aggregated(groups: &[&Group], version: &str) -> Answer {
+/// Clients keep the document and ask with its tag whether it is still the same.
+fn aggregated(groups: &[&Group], version: &str, request: &Request) -> Answer {
     let items: Vec<Value> = groups
         .iter()
         .map(|group| {
@@ -202,7 +204,14 @@ fn aggregated(groups: &[&Group], version: &str) -> Answer {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
-    Answer::bytes(content_type, document.to_string())
+    let document = document.to_string();
+    let digest = Sha256::digest(document.as_bytes());
+    let hash: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    let tag = format!("\"{hash}\"");
+    if request.header(&http::header::IF_NONE_MATCH) == Some(&tag) {
+        return Answer::unchanged(&tag);
+    }
+    Answer::tagged(content_type, document, &tag)
 }
 
 fn aggregated_version(version: &Version) -> Value {

@@ -20,6 +20,7 @@ mod quantity;
 mod services;
 mod shape;
 mod typed;
+pub mod warnings;
 mod workload_rules;
 mod workloads;
 

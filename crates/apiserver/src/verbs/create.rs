@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::Writer;
+use crate::objects;
 use crate::registry::Kind;
 use crate::request::options::WriteOptions;
 use crate::status::{Cause, ResourceName, Status};
@@ -39,11 +40,13 @@ pub async fn create(scope: &Scope<'_>) -> Result<Answer, Status> {
         options.dry_run,
     )
     .await?;
+    let mut warnings = decoded.warnings;
+    warnings.extend(objects::warnings::of_object(&scope.kind, &value));
     Ok(Answer::Object {
         code: StatusCode::CREATED,
         kind: scope.kind.clone(),
         value,
-        warnings: decoded.warnings,
+        warnings,
     })
 }
 

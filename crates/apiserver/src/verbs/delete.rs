@@ -293,15 +293,22 @@ fn check_preconditions(
 /// The object with the marks of its deletion.
 fn mark(kind: &Kind, object: &Value, options: &DeleteOptions) -> Value {
     let mut marked = object.clone();
-    let grace = grace_period(kind, object, options);
     let known = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
     let first = object["metadata"]["deletionTimestamp"].is_null();
-    // A second deletion can only shorten the time.
-    if first || known.is_some_and(|known| grace < known) {
+    let grace = if first {
+        Some(grace_period(kind, object, options))
+    } else {
+        // A second deletion can only shorten the time, and only if it says so.
+        options.grace_period.map(wanted_grace)
+    };
+    if let Some(grace) = grace.filter(|grace| first || known.is_some_and(|known| *grace < known)) {
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
         let end = end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         marked["metadata"]["deletionTimestamp"] = end.into();
-        marked["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        // A Namespace waits for its content, however long that takes.
+        if !kind.is("", "Namespace") {
+            marked["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        }
         let generation = object["metadata"]["generation"]
             .as_i64()
             .unwrap_or_default();
@@ -337,10 +344,16 @@ fn grace_period(kind: &Kind, object: &Value, options: &DeleteOptions) -> i64 {
     let default = object["spec"]["terminationGracePeriodSeconds"]
         .as_i64()
         .unwrap_or(30);
-    options
-        .grace_period
-        .unwrap_or(default)
-        .clamp(0, i64::from(i32::MAX))
+    wanted_grace(options.grace_period.unwrap_or(default))
+}
+
+/// Less than nothing counts as one second.
+fn wanted_grace(seconds: i64) -> i64 {
+    if seconds < 0 {
+        1
+    } else {
+        seconds.min(i64::from(i32::MAX))
+    }
 }
 
 fn set_propagation(object: &mut Value, propagation: Option<Propagation>) {

@@ -9,6 +9,7 @@ mod list;
 mod patch;
 mod reviews;
 mod scale;
+mod scheduling;
 mod subresources;
 mod update;
 mod watch;
@@ -18,6 +19,7 @@ use http::Method;
 
 use crate::answer::Answer;
 use crate::api::Scope;
+use crate::objects;
 use crate::request::media;
 use crate::status::Status;
 
@@ -33,7 +35,8 @@ pub async fn answer(scope: Scope<'_>) -> Result<Answer, Status> {
         .request
         .header(&http::header::ACCEPT)
         .map(str::to_owned);
-    match (&scope.path.name, &scope.path.subresource) {
+    let warning = objects::warnings::of_kind(&scope.kind);
+    let answer = match (&scope.path.name, &scope.path.subresource) {
         (None, _) => {
             check_verb(&scope, None)?;
             media::negotiate(accept.as_deref())?;
@@ -50,11 +53,16 @@ pub async fn answer(scope: Scope<'_>) -> Result<Answer, Status> {
             media::negotiate(accept.as_deref())?;
             subresources::answer(scope, &subresource).await
         }
+    };
+    match warning {
+        Some(warning) => answer.map(|answer| answer.with_warning(warning.to_owned())),
+        None => answer,
     }
 }
 
 async fn collection(scope: Scope<'_>) -> Result<Answer, Status> {
     match scope.request.method {
+        Method::POST if scope.kind.is("", "Binding") => scheduling::create_binding(&scope).await,
         Method::POST if !scope.kind.verbs.is_stored() => reviews::answer(&scope).await,
         Method::POST => create::create(&scope).await,
         Method::DELETE => delete::collection(&scope).await,

@@ -156,6 +156,8 @@ pub fn volume(heading: &str, volume: &Value) -> Value {
         }
         "Volume" => text(&spec["volumeName"]).into(),
         "StorageClass" => text(&spec["storageClassName"]).into(),
+        "VolumeAttributesClass" => or(&spec["volumeAttributesClassName"], "<unset>"),
+        "Reason" => text(&status["reason"]).into(),
         "VolumeMode" => or(&spec["volumeMode"], "<unset>"),
         _ => Value::Null,
     }

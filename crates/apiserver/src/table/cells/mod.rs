@@ -1,5 +1,6 @@
 //! The cells of every kind.
 
+mod cluster;
 mod core;
 mod nodes;
 mod pods;
@@ -12,7 +13,7 @@ use crate::registry::Kind;
 use crate::registry::custom::Column;
 
 use super::age::age;
-use super::columns::headings;
+use super::columns::{headings, names_come_last};
 use super::json_path;
 
 const NONE: &str = "<none>";
@@ -31,11 +32,17 @@ pub fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
         return cells;
     }
     let headings = headings(&kind.group, &kind.kind);
+    if names_come_last(kind) {
+        cells.clear();
+    }
     cells.extend(
         headings
             .iter()
             .map(|(heading, _)| built_in_cell(kind, heading, object, now)),
     );
+    if names_come_last(kind) {
+        cells.push(object["metadata"]["name"].clone());
+    }
     cells
 }
 
@@ -76,10 +83,13 @@ fn built_in_cell(kind: &Kind, heading: &str, object: &Value, now: Timestamp) -> 
         ("" | "events.k8s.io", "Event") => core::event(heading, object, now),
         ("", "Service") => core::service(heading, object),
         ("", "PersistentVolume" | "PersistentVolumeClaim") => core::volume(heading, object),
+        ("apps", "ControllerRevision") => {
+            cluster::cell(heading, object).unwrap_or_else(|| simple(heading, object))
+        }
         ("apps" | "batch", _) | ("", "ReplicationController") => {
             workloads::workload(&kind.kind, heading, object, now)
         }
-        _ => simple(heading, object),
+        _ => cluster::cell(heading, object).unwrap_or_else(|| simple(heading, object)),
     }
 }
 

@@ -13,7 +13,10 @@ pub fn workload(kind: &str, heading: &str, object: &Value, now: Timestamp) -> Va
     let (spec, status) = (&object["spec"], &object["status"]);
     let number = |value: &Value| value.as_i64().unwrap_or_default();
     match (kind, heading) {
-        (_, "Selector") => objects::selector_text(&spec["selector"]).into(),
+        ("CronJob", "Selector") => or_none(objects::selector_text(
+            &spec["jobTemplate"]["spec"]["selector"],
+        )),
+        (_, "Selector") => or_none(objects::selector_text(&spec["selector"])),
         ("Deployment" | "StatefulSet", "Ready") => format!(
             "{}/{}",
             number(&status["readyReplicas"]),
