@@ -62,7 +62,7 @@ impl Api {
             }
             Target::Version => Ok(Answer::json(discovery::version())),
             Target::Health { endpoint, check } => {
-                discovery::health(&endpoint, check.as_deref(), request.query.has("verbose"))
+                discovery::health(&endpoint, check.as_deref(), &request.query)
             }
             Target::OpenApiV2 => openapi::v2(&self.registry, request),
             Target::OpenApiV3Index => Ok(openapi::v3_index(&self.registry)),

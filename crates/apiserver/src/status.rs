@@ -33,6 +33,8 @@ pub struct Details {
     pub causes: Vec<Cause>,
     /// When to try again, in seconds.
     pub retry_after_seconds: Option<u32>,
+    /// Where a list that has expired can go on; empty if it cannot.
+    pub continue_from: String,
 }
 
 /// One problem of an object: which field, which reason, and why.
@@ -377,6 +379,9 @@ impl Status {
         });
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
+        }
+        if !self.details.continue_from.is_empty() {
+            status["metadata"]["continue"] = self.details.continue_from.as_str().into();
         }
         let details = self.details.to_map();
         if !details.is_empty() {

@@ -394,3 +394,145 @@ async fn a_list_can_be_read_in_parts_that_belong_together() {
         first["metadata"]["resourceVersion"]
     );
 }
+
+/// A Pod on a Node, with a label.
+fn pod(name: &str, node: Option<&str>) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"app": "x"}},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i:1"}]},
+    })
+}
+
+#[tokio::test]
+async fn a_binding_by_itself_names_its_pod_in_the_body() {
+    let sender = Sender::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    sender.send("POST", pods, pod("a", None)).await;
+    let binding = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name},
+            "target": {"kind": "Node", "name": "n"}})
+    };
+    let place = format!("{pods}/a/binding");
+    assert_eq!(sender.send("POST", &place, binding("b")).await.0, 400);
+    let bindings = "/api/v1/namespaces/default/bindings";
+    assert_eq!(sender.send("POST", bindings, binding("a")).await.0, 201);
+    let bound = sender.get(&format!("{pods}/a")).await.1;
+    assert_eq!(bound["spec"]["nodeName"], "n");
+    assert_eq!(sender.send("POST", bindings, binding("a")).await.0, 409);
+}
+
+#[tokio::test]
+async fn a_pod_with_two_budgets_is_not_evicted() {
+    let sender = Sender::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    sender.send("POST", pods, pod("a", Some("n"))).await;
+    let status = json!({"status": {"phase": "Running"}});
+    let path = format!("{pods}/a/status");
+    sender.send("PATCH:merge", &path, status).await;
+    for name in ["one", "two"] {
+        let budget = json!({"metadata": {"name": name},
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
+        let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+        assert_eq!(sender.send("POST", budgets, budget).await.0, 201);
+    }
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}});
+    let path = format!("{pods}/a/eviction");
+    let (code, status) = sender.send("POST", &path, eviction).await;
+    assert_eq!((code, &status["reason"]), (500, &Value::Null));
+    assert_eq!(sender.get(&format!("{pods}/a")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_second_deletion_of_a_pod_shortens_its_time_only_if_it_says_so() {
+    let sender = Sender::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    sender.send("POST", pods, pod("a", Some("n"))).await;
+    for (query, seconds) in [
+        ("?gracePeriodSeconds=60", 60),
+        ("", 60),
+        ("?gracePeriodSeconds=90", 60),
+        ("?gracePeriodSeconds=-3", 1),
+    ] {
+        let path = format!("{pods}/a{query}");
+        let deleted = sender.send("DELETE", &path, Value::Null).await.1;
+        let given = &deleted["metadata"]["deletionGracePeriodSeconds"];
+        assert_eq!(given, seconds, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn both_groups_show_the_same_events() {
+    let sender = Sender::new().await;
+    let new = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let event = json!({
+        "metadata": {"name": "e"}, "regarding": {"kind": "Node", "name": "n"}, "type": "Normal",
+        "reason": "R", "action": "A", "note": "hi", "eventTime": "2001-02-03T04:05:06.000007Z",
+        "reportingController": "example.com/c", "reportingInstance": "c-1",
+    });
+    assert_eq!(sender.send("POST", new, event.clone()).await.0, 201);
+    let core = sender.get("/api/v1/namespaces/default/events/e").await.1;
+    assert_eq!(
+        (&core["message"], &core["source"]),
+        (&"hi".into(), &json!({}))
+    );
+    let mut untimed = event;
+    untimed["metadata"]["name"] = "f".into();
+    untimed["eventTime"] = Value::Null;
+    let (code, status) = sender.send("POST", new, untimed).await;
+    assert_eq!((code, &status["details"]["kind"]), (422, &"Event".into()));
+    assert!(status["details"]["group"].is_null(), "{status}");
+}
+
+#[tokio::test]
+async fn clients_keep_the_discovery_document_while_it_is_the_same() {
+    let sender = Sender::new().await;
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let ask = async |tag: Option<&str>| {
+        let mut request = Request::get("/apis").header(http::header::ACCEPT, accept);
+        if let Some(tag) = tag {
+            request = request.header(http::header::IF_NONE_MATCH, tag);
+        }
+        let request = request.body(Vec::new().into()).expect("a request");
+        let answer = sender.client.send(request).await.expect("an answer");
+        let tag = answer.headers()[http::header::ETAG].to_str().expect("text");
+        (answer.status().as_u16(), tag.to_owned())
+    };
+    let (code, tag) = ask(None).await;
+    assert_eq!(code, 200);
+    assert_eq!(ask(Some(&tag)).await, (304, tag));
+}
+
+#[tokio::test]
+async fn old_kinds_come_with_a_warning() {
+    let sender = Sender::new().await;
+    for (path, warned) in [
+        ("/api/v1/namespaces/default/endpoints", true),
+        ("/api/v1/componentstatuses", true),
+        (MAPS, false),
+    ] {
+        let request = Request::get(path)
+            .body(Vec::new().into())
+            .expect("a request");
+        let answer = sender.client.send(request).await.expect("an answer");
+        let warning = answer.headers().contains_key(http::header::WARNING);
+        assert_eq!(warning, warned, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_keeps_the_finalizers_that_it_is_made_with() {
+    let sender = Sender::new().await;
+    let namespace = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["example.com/f"]}});
+    let made = sender.send("POST", "/api/v1/namespaces", namespace).await.1;
+    let both = json!(["example.com/f", "kubernetes"]);
+    assert_eq!(made["spec"]["finalizers"], both);
+    let path = "/api/v1/namespaces/a";
+    let deleted = sender.send("DELETE", path, Value::Null).await.1;
+    let metadata = &deleted["metadata"];
+    assert!(metadata["deletionTimestamp"].is_string(), "{metadata}");
+    assert!(
+        metadata["deletionGracePeriodSeconds"].is_null(),
+        "{metadata}"
+    );
+}

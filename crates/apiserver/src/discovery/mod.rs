@@ -7,6 +7,7 @@ use crate::answer::Answer;
 use crate::registry::{Group, Kind, Registry, Version};
 use crate::request::Request;
 use crate::request::media;
+use crate::request::options::Query;
 use crate::request::path::Target;
 use crate::status::Status;
 
@@ -20,7 +21,12 @@ const MINOR: &str = "36";
 pub fn document(registry: &Registry, target: &Target, request: &Request) -> Result<Answer, Status> {
     let groups = registry.groups();
     let accept = request.header(&http::header::ACCEPT);
+    let aggregates = matches!(target, Target::CoreVersions | Target::Groups);
+    if !(aggregates && media::wants_aggregated(accept).is_some()) {
+        media::negotiate(accept)?;
+    }
     match target {
+        Target::Root => Ok(Answer::json(json!({"paths": paths(&groups)}))),
         Target::CoreVersions | Target::Groups => {
             let core = *target == Target::CoreVersions;
             let groups: Vec<&Group> = groups
@@ -61,6 +67,26 @@ pub fn document(registry: &Registry, target: &Target, request: &Request) -> Resu
     }
 }
 
+/// All paths below which something is served.
+fn paths(groups: &[Group]) -> Vec<String> {
+    let mut paths: Vec<String> = ["/api", "/apis", "/healthz", "/livez", "/readyz"]
+        .into_iter()
+        .chain(["/openapi/v2", "/openapi/v3", "/version"])
+        .map(str::to_owned)
+        .collect();
+    for group in groups {
+        let base = match group.name.as_str() {
+            "" => "/api".to_owned(),
+            name => format!("/apis/{name}"),
+        };
+        paths.extend(group.versions.iter().map(|v| format!("{base}/{}", v.name)));
+        paths.push(base);
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
 /// `/version`.
 pub fn version() -> Value {
     json!({
@@ -89,17 +115,19 @@ fn architecture() -> &'static str {
 ///
 /// # Errors
 /// 404 for a check that does not exist.
-pub fn health(endpoint: &str, check: Option<&str>, verbose: bool) -> Result<Answer, Status> {
+pub fn health(endpoint: &str, check: Option<&str>, query: &Query) -> Result<Answer, Status> {
     const CHECKS: &[&str] = &["ping", "log", "etcd", "poststarthook/start-informers"];
     if check.is_some_and(|check| !CHECKS.contains(&check)) {
         return Err(Status::unknown_path());
     }
     let mut text = String::from("ok");
-    if verbose && check.is_none() {
-        text = CHECKS
-            .iter()
-            .map(|check| format!("[+]{check} ok\n"))
-            .collect();
+    if query.has("verbose") && check.is_none() {
+        let excluded = query.all("exclude");
+        let line = |check: &&str| match excluded.contains(check) {
+            true => format!("[+]{check} excluded: ok\n"),
+            false => format!("[+]{check} ok\n"),
+        };
+        text = CHECKS.iter().map(line).collect();
         text.push_str(&format!("{endpoint} check passed\n"));
     }
     Ok(Answer::bytes("text/plain; charset=utf-8", text))

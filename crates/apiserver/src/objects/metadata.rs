@@ -25,12 +25,24 @@ pub fn validate_metadata(kind: &Kind, metadata: &Value) -> Vec<Cause> {
         let finalizer = finalizer.as_str().unwrap_or_default();
         let field = format!("metadata.finalizers[{index}]");
         causes.extend(problems(&field, finalizer, names::qualified(finalizer)));
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+        if wants_domains(kind)
+            && !finalizer.contains('/')
+            && !STANDARD_FINALIZERS.contains(&finalizer)
+        {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(field, &finalizer.into(), why));
         }
     }
     causes
+}
+
+/// Custom resources, their definitions and Leases take finalizers without a domain.
+fn wants_domains(kind: &Kind) -> bool {
+    kind.custom().is_none()
+        && !matches!(
+            kind.group.as_str(),
+            "apiextensions.k8s.io" | "coordination.k8s.io"
+        )
 }
 
 /// What an update adds to the problems of the metadata. Kubernetes checks metadata more than
@@ -85,19 +97,28 @@ fn validate_added_finalizers(old: &Value, new: &Value) -> Option<Cause> {
 
 fn name(kind: &Kind, metadata: &Value) -> Vec<Cause> {
     let text = metadata["name"].as_str().unwrap_or_default();
+    let prefix = metadata["generateName"].as_str().unwrap_or_default();
+    let mut causes = Vec::new();
+    if !prefix.is_empty() {
+        // What follows makes a trailing dash good; the character before it goes unseen.
+        let complete = match prefix.char_indices().rev().nth(1) {
+            Some((last, _)) if prefix.ends_with('-') => format!("{}a", &prefix[..last]),
+            _ => prefix.to_owned(),
+        };
+        let why = name_problems(kind, &complete);
+        causes.extend(problems("metadata.generateName", prefix, why));
+    }
     if text.is_empty() {
-        let missing = if metadata["generateName"]
-            .as_str()
-            .unwrap_or_default()
-            .is_empty()
-        {
+        let missing = if prefix.is_empty() {
             "name or generateName is required"
         } else {
             "name is required"
         };
-        return vec![Cause::required("metadata.name", missing)];
+        causes.push(Cause::required("metadata.name", missing));
+        return causes;
     }
-    problems("metadata.name", text, name_problems(kind, text)).collect()
+    causes.extend(problems("metadata.name", text, name_problems(kind, text)));
+    causes
 }
 
 fn name_problems(kind: &Kind, name: &str) -> Vec<String> {
@@ -165,6 +186,30 @@ fn owners(metadata: &Value) -> Vec<Cause> {
     causes
 }
 
+/// Keeps one of each owner reference; returns what to warn of if there were more.
+pub fn drop_repeated_owners(metadata: &mut Value) -> Option<String> {
+    let owners = metadata.get_mut("ownerReferences")?.as_array_mut()?;
+    let mut kept: Vec<Value> = Vec::new();
+    let mut repeated: Vec<String> = Vec::new();
+    for owner in std::mem::take(owners) {
+        if kept.contains(&owner) {
+            let uid = owner["uid"].as_str().unwrap_or_default();
+            repeated.push(uid.to_owned());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    repeated.dedup();
+    let warning = format!(
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references \
+         in 1.20+, and may reject such requests as early as 1.24; please fix your requests; \
+         duplicate UID(s) observed: [{}]",
+        repeated.join(" ")
+    );
+    (!repeated.is_empty()).then_some(warning)
+}
+
 fn problems(field: &str, value: &str, problems: Vec<String>) -> impl Iterator<Item = Cause> {
     let value = Value::from(value);
     let field = field.to_owned();
@@ -175,4 +220,46 @@ fn problems(field: &str, value: &str, problems: Vec<String>) -> impl Iterator<It
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn owners_are_kept_once() {
+        let owner = |uid: &str| json!({"uid": uid, "name": "o"});
+        let mut metadata = json!({"ownerReferences": [owner("1"), owner("2"), owner("1")]});
+        let warning = drop_repeated_owners(&mut metadata).unwrap();
+        assert!(warning.ends_with("observed: [1]"), "{warning}");
+        assert_eq!(metadata["ownerReferences"], json!([owner("1"), owner("2")]));
+        assert_eq!(drop_repeated_owners(&mut metadata), None);
+    }
+
+    #[test]
+    fn a_prefix_of_names_is_judged_with_what_follows() {
+        let registry = crate::registry::Registry::new();
+        let maps = registry.find("", "v1", "configmaps").unwrap();
+        let fields = |prefix: &str| -> Vec<String> {
+            let metadata = json!({"generateName": prefix, "name": format!("{prefix}x")});
+            let causes = validate_metadata(&maps, &metadata);
+            causes.into_iter().map(|cause| cause.field).collect()
+        };
+        assert!(fields("a-").is_empty());
+        assert_eq!(fields("AB-"), ["metadata.generateName", "metadata.name"]);
+    }
+
+    #[test]
+    fn only_built_in_kinds_want_finalizers_with_a_domain() {
+        let registry = crate::registry::Registry::new();
+        let count = |group: &str, plural: &str| {
+            let kind = registry.find(group, "v1", plural).unwrap();
+            let metadata = json!({"name": "a", "finalizers": ["plain"]});
+            validate_metadata(&kind, &metadata).len()
+        };
+        assert_eq!(count("", "configmaps"), 1);
+        assert_eq!(count("coordination.k8s.io", "leases"), 0);
+    }
 }

@@ -32,12 +32,30 @@ const OLD_LABELS: &[(&str, &str, &str)] = &[
 
 /// What every request for a kind is warned of.
 pub fn of_kind(kind: &Kind) -> Option<&'static str> {
-    let endpoints = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-    kind.is("", "Endpoints").then_some(endpoints)
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "Endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        _ => None,
+    }
 }
 
 /// What the writer of an object is warned of.
 pub fn of_object(kind: &Kind, object: &Value) -> Vec<String> {
+    if kind.custom().is_some() {
+        let finalizers = items(&object["metadata"]["finalizers"]);
+        return finalizers
+            .filter(|finalizer| !text(finalizer).contains('/'))
+            .map(|finalizer| {
+                format!(
+                    "metadata.finalizers: {finalizer}: prefer a domain-qualified finalizer name \
+                     including a path (/) to avoid accidental conflicts with other finalizer \
+                     writers"
+                )
+            })
+            .collect();
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => {
             let mut warnings = of_pod(&object["spec"], "spec");

@@ -10,8 +10,8 @@ use k8s_openapi::api::{
     autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
     coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
     events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking,
-    node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, scheduling::v1 as scheduling,
-    storage::v1 as storage,
+    node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
+    scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::schemars::JsonSchema;
@@ -43,6 +43,7 @@ fn table() -> Vec<Entry> {
 fn core_kinds() -> Vec<Entry> {
     vec![
         kind::<core::Binding>().create_only(),
+        kind::<core::ComponentStatus>().short(&["cs"]).read_only(),
         kind::<core::ConfigMap>().short(&["cm"]),
         kind::<core::Endpoints>().short(&["ep"]).creates_on_update(),
         kind::<core::Event>().short(&["ev"]).creates_on_update(),
@@ -162,6 +163,14 @@ fn workloads() -> Vec<Entry> {
 
 fn cluster_services() -> Vec<Entry> {
     vec![
+        kind::<admissionregistration::MutatingAdmissionPolicy>()
+            .category("api-extensions")
+            .generation()
+            .update_needs_version(),
+        kind::<admissionregistration::MutatingAdmissionPolicyBinding>()
+            .category("api-extensions")
+            .generation()
+            .update_needs_version(),
         kind::<admissionregistration::MutatingWebhookConfiguration>()
             .category("api-extensions")
             .generation()
@@ -204,6 +213,7 @@ fn cluster_services() -> Vec<Entry> {
             .status()
             .generation()
             .update_needs_version(),
+        kind::<networking::IPAddress>().short(&["ip"]).generation(),
         kind::<networking::Ingress>()
             .short(&["ing"])
             .status()
@@ -213,11 +223,16 @@ fn cluster_services() -> Vec<Entry> {
             .short(&["netpol"])
             .generation()
             .update_needs_version(),
+        kind::<networking::ServiceCIDR>().status().generation(),
         kind::<node::RuntimeClass>().update_needs_version(),
         kind::<rbac::ClusterRole>().creates_on_update(),
         kind::<rbac::ClusterRoleBinding>().creates_on_update(),
         kind::<rbac::Role>().creates_on_update(),
         kind::<rbac::RoleBinding>().creates_on_update(),
+        kind::<resource::DeviceClass>().generation(),
+        kind::<resource::ResourceClaim>().status(),
+        kind::<resource::ResourceClaimTemplate>(),
+        kind::<resource::ResourceSlice>().generation(),
         kind::<scheduling::PriorityClass>()
             .short(&["pc"])
             .generation(),
@@ -234,6 +249,9 @@ fn cluster_services() -> Vec<Entry> {
             .delete_returns_object(),
         kind::<storage::VolumeAttachment>()
             .status()
+            .delete_returns_object(),
+        kind::<storage::VolumeAttributesClass>()
+            .short(&["vac"])
             .delete_returns_object(),
     ]
 }
@@ -320,6 +338,11 @@ impl Entry {
 
     fn no_delete_collection(mut self) -> Self {
         self.0.verbs = Verbs::NoDeleteCollection;
+        self
+    }
+
+    fn read_only(mut self) -> Self {
+        self.0.verbs = Verbs::ReadOnly;
         self
     }
 

@@ -45,6 +45,8 @@ pub enum Verbs {
     All,
     /// All but the deletion of collections.
     NoDeleteCollection,
+    /// Only reading; nothing is ever there.
+    ReadOnly,
     /// Only creation; nothing is stored.
     CreateOnly,
 }
@@ -66,6 +68,7 @@ impl Verbs {
             Self::NoDeleteCollection => &[
                 "create", "delete", "get", "list", "patch", "update", "watch",
             ],
+            Self::ReadOnly => &["get", "list"],
             Self::CreateOnly => &["create"],
         }
     }

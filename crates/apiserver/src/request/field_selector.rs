@@ -178,6 +178,7 @@ fn is_selectable(kind: &Kind, field: &str) -> bool {
 fn value_at(object: &Value, field: &str) -> String {
     let field = match field {
         "source" if object["source"].is_object() => "source.component",
+        "status.successful" => "status.succeeded",
         field => field,
     };
     match json_path::first(object, field) {
@@ -186,6 +187,7 @@ fn value_at(object: &Value, field: &str) -> String {
         Some(other) => other.to_string(),
         None => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
+            "status.succeeded" | "status.replicas" => "0".to_owned(),
             _ => String::new(),
         },
     }

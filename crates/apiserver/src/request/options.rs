@@ -185,7 +185,7 @@ impl ListOptions {
         if !causes.is_empty() {
             return Err(Status::invalid_options("ListOptions", causes));
         }
-        let resource_version = query.get("resourceVersion").map(version).transpose()?;
+        let resource_version = version(query)?;
         let continue_from = query.get("continue").map(str::to_owned);
         if continue_from.is_some() && resource_version.is_some_and(|version| version != 0) {
             return Err(Status::bad_request(
@@ -213,8 +213,15 @@ impl ListOptions {
     }
 }
 
-fn version(text: &str) -> Result<u64, Status> {
-    text.parse().map_err(|_| {
+/// The `resourceVersion` of a read.
+///
+/// # Errors
+/// 400 if it is not a number.
+pub fn version(query: &Query) -> Result<Option<u64>, Status> {
+    let Some(text) = query.get("resourceVersion") else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
         Status::bad_request(format!(
             "invalid resource version: resourceVersion: Invalid value: {text:?}: \
              strconv.ParseUint: parsing {text:?}: invalid syntax"

@@ -5,6 +5,8 @@
 pub enum Target {
     /// A collection, an object or a subresource.
     Resource(ResourcePath),
+    /// `/`.
+    Root,
     /// `/api`.
     CoreVersions,
     /// `/apis`.
@@ -73,6 +75,7 @@ pub fn parse(path: &str) -> Target {
     };
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
+        [] => Target::Root,
         ["api"] => Target::CoreVersions,
         ["apis"] => Target::Groups,
         ["version"] => Target::Version,

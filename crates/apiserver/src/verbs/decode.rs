@@ -152,6 +152,7 @@ pub fn object(
         object["metadata"] = Value::Object(serde_json::Map::new());
     }
     objects::apply_defaults(kind, &mut object);
+    let repeated = objects::drop_repeated_owners(&mut object["metadata"]);
     let mut problems: Vec<String> = unknown
         .drain(..)
         .map(|path| format!("unknown field {path:?}"))
@@ -171,6 +172,7 @@ pub fn object(
             return Err(Refusal::Strict(why));
         }
     }
+    problems.extend(repeated);
     Ok(Decoded {
         object,
         warnings: problems,

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -13,7 +13,7 @@ use crate::request::field_selector::FieldSelector;
 use crate::request::label_selector::LabelSelector;
 use crate::request::options::{ListOptions, VersionMatch};
 use crate::status::Status;
-use crate::storage::Revision;
+use crate::storage::{Revision, StorageError};
 
 use super::watch;
 
@@ -50,12 +50,18 @@ impl Selection {
 }
 
 /// Where a list goes on.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 struct Continue {
-    /// The revision of the first part.
-    rv: Revision,
+    /// The revision of the first part; none to go on with what is there now.
+    rv: Option<Revision>,
     /// The last key of the previous part.
     start: String,
+}
+
+impl Continue {
+    fn encode(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(json!({"rv": self.rv, "start": self.start}).to_string())
+    }
 }
 
 /// Lists, or watches if the options or the path say so.
@@ -84,7 +90,10 @@ async fn list(
         .storage
         .list(&prefix, after.as_deref(), at)
         .await
-        .map_err(|error| api::storage_failed(&error))?;
+        .map_err(|error| match (error, after) {
+            (StorageError::Compacted { .. }, Some(after)) => expired(after),
+            (error, _) => api::storage_failed(&error),
+        })?;
     let mut items = Vec::new();
     let mut last = None;
     let mut entries = page.entries.iter();
@@ -103,11 +112,10 @@ async fn list(
     match last {
         Some(start) if remaining > 0 => {
             let token = Continue {
-                rv: page.revision,
+                rv: Some(page.revision),
                 start,
             };
-            let token = serde_json::to_vec(&token).map_err(Status::internal)?;
-            metadata["continue"] = BASE64_URL_SAFE_NO_PAD.encode(token).into();
+            metadata["continue"] = token.encode().into();
             if selection.is_empty() {
                 metadata["remainingItemCount"] = remaining.into();
             }
@@ -121,6 +129,19 @@ async fn list(
         value: document(kind, &metadata, items),
         warnings: Vec::new(),
     })
+}
+
+/// The first part of a list is too long ago. The client may go on with what is there now.
+fn expired(start: String) -> Status {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can \
+         start a new list without the continue parameter, or use the continue token in this \
+         response to retrieve the remainder of the results. Continuing with the provided token \
+         results in an inconsistent list - objects that were created, modified, or deleted \
+         between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.details.continue_from = Continue { rv: None, start }.encode();
+    status
 }
 
 /// A list. Items of built-in kinds do not repeat their type.
@@ -153,7 +174,7 @@ async fn start(
             .decode(token)
             .map_err(|_| invalid())?;
         let token: Continue = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
-        return Ok((Some(token.rv), Some(token.start)));
+        return Ok((token.rv, Some(token.start)));
     }
     let Some(version) = options.resource_version.filter(|version| *version != 0) else {
         return Ok((None, None));
