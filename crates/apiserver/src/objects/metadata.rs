@@ -126,8 +126,9 @@ fn name_problems(kind: &Kind, name: &str) -> Vec<String> {
         ("", "Namespace") => names::label(name),
         ("", "Service") => names::label_1035(name),
         // Recorders of events make names of anything; only the new group is strict.
-        ("", "Event") => names::path_segment(name),
-        ("rbac.authorization.k8s.io" | "certificates.k8s.io", _) => names::path_segment(name),
+        ("", "Event") | ("rbac.authorization.k8s.io" | "certificates.k8s.io", _) => {
+            names::path_segment(name)
+        }
         _ => names::subdomain(name),
     }
 }

@@ -177,7 +177,8 @@ fn amounts(resources: &Value, path: &str) -> Vec<Cause> {
     let (limits, requests) = (&resources["limits"], &resources["requests"]);
     for (list, amounts) in [("limits", limits), ("requests", requests)] {
         for (name, amount) in fields(amounts) {
-            let negative = quantity::compare(text(amount), "0").is_some_and(|o| o.is_lt());
+            let negative =
+                quantity::compare(text(amount), "0").is_some_and(std::cmp::Ordering::is_lt);
             if negative {
                 let why = "must be greater than or equal to 0";
                 causes.push(Cause::invalid(
@@ -192,7 +193,8 @@ fn amounts(resources: &Value, path: &str) -> Vec<Cause> {
         let Some(limit) = limits.get(name) else {
             continue;
         };
-        let greater = quantity::compare(text(request), text(limit)).is_some_and(|o| o.is_gt());
+        let greater =
+            quantity::compare(text(request), text(limit)).is_some_and(std::cmp::Ordering::is_gt);
         if greater {
             let why = format!(
                 "must be less than or equal to {name} limit of {}",

@@ -228,7 +228,7 @@ pub fn validate_update(service: &Value, old: &Value) -> Vec<Cause> {
 mod tests {
     use super::*;
 
-    fn service(spec: Value) -> Value {
+    fn service(spec: &Value) -> Value {
         let mut service = json!({"metadata": {"uid": "a"}, "spec": spec});
         defaults(&mut service);
         before_create(&mut service);
@@ -237,22 +237,22 @@ mod tests {
 
     #[test]
     fn addresses_and_node_ports_are_given_out_where_the_type_needs_them() {
-        let plain = service(json!({"ports": [{"port": 80}]}));
+        let plain = service(&json!({"ports": [{"port": 80}]}));
         assert_eq!(plain["spec"]["clusterIPs"][0], plain["spec"]["clusterIP"]);
         assert_eq!(plain["spec"]["ports"][0]["targetPort"], 80);
         assert!(plain["spec"]["ports"][0]["nodePort"].is_null());
-        let node = service(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}));
+        let node = service(&json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}));
         let port = |index: usize| node["spec"]["ports"][index]["nodePort"].as_u64();
         assert!(port(0) >= Some(30000) && port(0) != port(1));
-        let headless = service(json!({"clusterIP": "None"}));
+        let headless = service(&json!({"clusterIP": "None"}));
         assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
-        let external = service(json!({"type": "ExternalName", "externalName": "example.com"}));
+        let external = service(&json!({"type": "ExternalName", "externalName": "example.com"}));
         assert!(external["spec"]["clusterIP"].is_null());
     }
 
     #[test]
     fn an_update_keeps_what_was_given_out_and_cannot_change_it() {
-        let old = service(json!({"type": "NodePort", "ports": [{"port": 80}]}));
+        let old = service(&json!({"type": "NodePort", "ports": [{"port": 80}]}));
         let mut new = json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}});
         defaults(&mut new);
         before_update(&mut new, &old);
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn ports_are_needed_named_and_unique() {
         let fields = |spec: Value| -> Vec<String> {
-            let causes = validate(&service(spec));
+            let causes = validate(&service(&spec));
             causes.into_iter().map(|cause| cause.field).collect()
         };
         assert_eq!(fields(json!({})), ["spec.ports"]);

@@ -260,14 +260,14 @@ mod tests {
             "restartPolicy": policy, "containers": [{"name": "c", "image": "i"}]}})
     }
 
-    fn deployment(strategy: Value) -> Value {
+    fn deployment(strategy: &Value) -> Value {
         json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "strategy": strategy,
             "template": template("Always")}})
     }
 
     #[test]
     fn a_strategy_has_only_what_belongs_to_it() {
-        let fields = |strategy| problems("apps", "deployments", deployment(strategy));
+        let fields = |strategy: Value| problems("apps", "deployments", deployment(&strategy));
         assert!(fields(json!({})).is_empty());
         assert!(fields(json!({"type": "Recreate"})).is_empty());
         let both = json!({"type": "Recreate", "rollingUpdate": {"maxSurge": 1}});
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn pods_of_workloads_restart_and_those_of_jobs_end() {
-        let mut never = deployment(json!({}));
+        let mut never = deployment(&json!({}));
         never["spec"]["template"] = template("Never");
         let field = ["spec.template.spec.restartPolicy"];
         assert_eq!(problems("apps", "deployments", never), field);
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn an_empty_selector_is_its_own_problem() {
-        let mut empty = deployment(json!({}));
+        let mut empty = deployment(&json!({}));
         empty["spec"]["selector"] = json!({});
         assert_eq!(
             problems("apps", "deployments", empty.clone()),

@@ -253,8 +253,9 @@ pub fn headings(group: &str, kind: &str) -> Headings {
             "admissionregistration.k8s.io",
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
         ) => &[("Webhooks", 0), ("Age", 0)],
-        ("", "LimitRange") => &[("Created At", 0)],
-        ("apiextensions.k8s.io", _) | ("rbac.authorization.k8s.io", _) => &[("Created At", 0)],
+        ("", "LimitRange") | ("apiextensions.k8s.io" | "rbac.authorization.k8s.io", _) => {
+            &[("Created At", 0)]
+        }
         _ => NAME_AND_AGE,
     }
 }

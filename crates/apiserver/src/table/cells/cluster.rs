@@ -35,13 +35,16 @@ pub fn cell(heading: &str, object: &Value) -> Option<Value> {
         "Ports" if object["addressType"].is_string() => {
             let ports = items(&object["ports"]).map(|port| or(&port["port"], "*"));
             listed(
-                ports.map(|port| text(&port).to_owned()).collect(),
+                &ports.map(|port| text(&port).to_owned()).collect::<Vec<_>>(),
                 "<unset>",
             )
         }
         "Endpoints" if object["addressType"].is_string() => {
             let addresses = items(&object["endpoints"]).flat_map(|e| items(&e["addresses"]));
-            listed(addresses.map(|a| text(a).to_owned()).collect(), "<unset>")
+            listed(
+                &addresses.map(|a| text(a).to_owned()).collect::<Vec<_>>(),
+                "<unset>",
+            )
         }
         "Reference" => {
             let target = &spec["scaleTargetRef"];
@@ -130,7 +133,7 @@ fn quota(object: &Value, limits: bool) -> Value {
     amounts.join(", ").into()
 }
 
-fn listed(values: Vec<String>, otherwise: &str) -> Value {
+fn listed(values: &[String], otherwise: &str) -> Value {
     if values.is_empty() {
         return otherwise.into();
     }
