@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -13,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
-use crate::controllers;
+use crate::controllers::{self, Settings};
 use crate::faults::{Faults, Window};
 use crate::status::Status;
 use crate::storage::{Memory, Storage, StorageError};
@@ -55,6 +56,7 @@ pub struct Builder {
     names: Vec<String>,
     storage: Option<Arc<dyn Storage>>,
     faults: Faults,
+    controllers: Settings,
 }
 
 /// A running Kubernetes API server. It ends when it is dropped or [shut down](Self::shutdown).
@@ -117,6 +119,29 @@ impl Builder {
         self
     }
 
+    /// How long an Event is kept after it was last written; one hour unless told otherwise.
+    #[must_use]
+    pub fn event_ttl(mut self, time: Duration) -> Self {
+        self.controllers.event_ttl = time;
+        self
+    }
+
+    /// How long a Node with a Lease in `kube-node-lease` may send no heartbeat before it becomes
+    /// Unknown; 50 seconds unless told otherwise.
+    #[must_use]
+    pub fn node_monitor_grace_period(mut self, time: Duration) -> Self {
+        self.controllers.node_monitor_grace_period = time;
+        self
+    }
+
+    /// Whether Deployments and their kin make Pods, and Pods on Ready Nodes run and end as if
+    /// there were kubelets; not unless told so.
+    #[must_use]
+    pub fn simulate_workloads(mut self, simulate: bool) -> Self {
+        self.controllers.simulate_workloads = simulate;
+        self
+    }
+
     /// Starts the server. When this returns, it serves.
     ///
     /// # Errors
@@ -139,9 +164,10 @@ impl Builder {
         let api = Arc::new(Api::new(window.clone(), shutdown.clone()));
         for namespace in NAMESPACES {
             ensure_namespace(&api, namespace).await?;
+            controllers::furnish(&api, namespace, &certificates.authority).await?;
         }
         let tasks = TaskTracker::new();
-        controllers::start(&api, &tasks);
+        controllers::start(&api, &tasks, self.controllers, &certificates.authority);
         let credentials = Arc::new(Credentials::new(self.tokens.iter().map(String::as_str)));
         let connections = Arc::new(Connections::default());
         let faults = self.faults;
@@ -181,6 +207,7 @@ impl Server {
             names: Vec::new(),
             storage: None,
             faults: Faults::default(),
+            controllers: Settings::default(),
         }
     }
 

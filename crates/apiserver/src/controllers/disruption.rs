@@ -1,8 +1,9 @@
 //! PodDisruptionBudgets: their status, and the evictions that they allow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::api::{self, Api};
@@ -16,9 +17,12 @@ use super::follow::{Follower, Seen};
 const PODS: &str = "/pods/";
 const BUDGETS: &str = "policy/poddisruptionbudgets/";
 
+/// How long an eviction that is allowed may take to delete its pod.
+const DISRUPTION_TIMEOUT: SignedDuration = SignedDuration::from_mins(2);
+
 /// Runs until the server ends.
 pub async fn run(api: Arc<Api>) {
-    let mut follower = Follower::new(api.clone());
+    let mut follower = Follower::of(api.clone(), &[PODS, BUDGETS]);
     let mut namespaces: BTreeSet<String> = BTreeSet::new();
     while let Some(seen) = follower.next(!namespaces.is_empty()).await {
         let (Seen::Everything(events) | Seen::Changes(events)) = seen;
@@ -45,51 +49,161 @@ async fn refresh(api: &Arc<Api>, namespace: &str) -> Result<(), Status> {
     };
     for budget in list(api, &kind, namespace).await? {
         let pods = selected(api, namespace, &budget).await?;
+        let expected = expected(api, namespace, &budget["spec"], &pods).await?;
         let key = kind.key(Some(namespace), name(&budget));
         verbs::modify(api, &kind, &key, Some("status"), None, |budget| {
-            Ok(with_status(budget, &pods))
+            Ok(match &expected {
+                Ok(expected) => with_status(budget, &pods, *expected, Timestamp::now()),
+                Err(why) => without_knowledge(budget, why),
+            })
         })
         .await?;
     }
     Ok(())
 }
 
+/// How many pods there should be: as many as their controllers want, unless the budget names a
+/// number that must stay. Says why, if that cannot be known.
+async fn expected(
+    api: &Api,
+    namespace: &str,
+    spec: &Value,
+    pods: &[Value],
+) -> Result<Result<usize, String>, Status> {
+    if spec["minAvailable"].is_number() {
+        return Ok(Ok(pods.iter().filter(|pod| counts(pod)).count()));
+    }
+    let mut scales: BTreeMap<String, usize> = BTreeMap::new();
+    let mut asked: BTreeSet<&str> = BTreeSet::new();
+    for pod in pods {
+        // Pods that nobody controls do not count.
+        let Some(reference) = controller(pod) else {
+            continue;
+        };
+        if !asked.insert(reference["uid"].as_str().unwrap_or_default()) {
+            continue;
+        }
+        match scale(api, namespace, reference).await? {
+            Some((uid, scale)) => scales.insert(uid, scale),
+            None => return Ok(Err(format!("found no controllers for pod {:?}", name(pod)))),
+        };
+    }
+    Ok(Ok(scales.into_values().sum()))
+}
+
+/// The uid and the wanted replicas of a controller: of the Deployment, where a ReplicaSet has one.
+/// None for those without a scale.
+async fn scale(
+    api: &Api,
+    namespace: &str,
+    reference: &Value,
+) -> Result<Option<(String, usize)>, Status> {
+    let mut reference = reference.clone();
+    loop {
+        let Some(found) = referenced(api, namespace, &reference).await? else {
+            return Ok(None);
+        };
+        let (kind, object) = found;
+        if kind.is("apps", "ReplicaSet")
+            && let Some(owner) = controller(&object).filter(|owner| owner["kind"] == "Deployment")
+        {
+            reference = owner.clone();
+            continue;
+        }
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        let replicas = verbs::replicas(&kind, &object);
+        return Ok(replicas.map(|replicas| (uid.to_owned(), replicas)));
+    }
+}
+
+/// The object that an owner reference means.
+async fn referenced(
+    api: &Api,
+    namespace: &str,
+    reference: &Value,
+) -> Result<Option<(Arc<Kind>, Value)>, Status> {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    let Some(kind) = api.registry.of_kind(text("apiVersion"), text("kind")) else {
+        return Ok(None);
+    };
+    let key = kind.key(kind.namespaced.then_some(namespace), text("name"));
+    let stored = api
+        .storage
+        .get(&key)
+        .await
+        .map_err(|error| api::storage_failed(&error))?;
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
+    let object = api::decode(&kind, &stored)?;
+    let same = object["metadata"]["uid"] == reference["uid"];
+    Ok(same.then_some((kind, object)))
+}
+
 /// The budget with the status that these pods make.
-fn with_status(budget: &Value, pods: &[Value]) -> Value {
-    let expected = pods.iter().filter(|pod| counts(pod)).count();
-    let disrupted = |pod: &&Value| budget["status"]["disruptedPods"].get(name(pod)).is_some();
-    let healthy = pods
-        .iter()
-        .filter(|pod| counts(pod) && is_ready(pod) && !disrupted(pod))
-        .count();
-    let desired = desired(&budget["spec"], expected);
+fn with_status(budget: &Value, pods: &[Value], expected: usize, now: Timestamp) -> Value {
     let mut updated = budget.clone();
     if !updated["status"].is_object() {
         updated["status"] = json!({});
     }
     let status = &mut updated["status"];
-    status["currentHealthy"] = healthy.into();
-    status["desiredHealthy"] = desired.into();
-    status["disruptionsAllowed"] = if expected == 0 {
-        0
-    } else {
-        healthy.saturating_sub(desired)
-    }
-    .into();
-    status["expectedPods"] = expected.into();
-    status["observedGeneration"] = budget["metadata"]["generation"].clone();
-    let living: Vec<&str> = pods
-        .iter()
-        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
-        .map(name)
-        .collect();
     if let Some(disrupted) = status
         .get_mut("disruptedPods")
         .and_then(Value::as_object_mut)
     {
-        disrupted.retain(|name, _| living.contains(&name.as_str()));
+        let living: Vec<&str> = pods
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            .map(name)
+            .collect();
+        // An eviction that has led to nothing after some time will not.
+        let fresh = |time: &Value| {
+            let time = time
+                .as_str()
+                .and_then(|time| time.parse::<Timestamp>().ok());
+            time.is_some_and(|time| now.duration_since(time) < DISRUPTION_TIMEOUT)
+        };
+        disrupted.retain(|name, time| living.contains(&name.as_str()) && fresh(time));
     }
+    let disrupted = |pod: &&Value| status["disruptedPods"].get(name(pod)).is_some();
+    let healthy = pods
+        .iter()
+        .filter(|pod| counts(pod) && is_ready(pod) && !disrupted(pod))
+        .count();
+    let desired = desired(&budget["spec"], expected);
+    let allowed = match expected {
+        0 => 0,
+        _ => healthy.saturating_sub(desired),
+    };
+    status["currentHealthy"] = healthy.into();
+    status["desiredHealthy"] = desired.into();
+    status["disruptionsAllowed"] = allowed.into();
+    status["expectedPods"] = expected.into();
+    status["observedGeneration"] = budget["metadata"]["generation"].clone();
+    let reason = match allowed {
+        0 => "InsufficientPods",
+        _ => "SufficientPods",
+    };
+    set_condition(&mut updated, allowed > 0, reason, "");
     updated
+}
+
+/// The budget when it is not known how many pods there should be: nothing may be disrupted.
+fn without_knowledge(budget: &Value, why: &str) -> Value {
+    let mut updated = budget.clone();
+    updated["status"]["disruptionsAllowed"] = 0.into();
+    updated["status"]["observedGeneration"] = budget["metadata"]["generation"].clone();
+    set_condition(&mut updated, false, "SyncFailed", why);
+    updated
+}
+
+fn set_condition(budget: &mut Value, allowed: bool, reason: &str, message: &str) {
+    let status = if allowed { "True" } else { "False" };
+    let condition = json!({
+        "type": "DisruptionAllowed", "status": status, "reason": reason, "message": message,
+        "observedGeneration": budget["metadata"]["generation"],
+    });
+    objects::set_condition(&mut budget["status"], condition, &api::now());
 }
 
 /// How many pods must stay healthy.
@@ -241,6 +355,12 @@ fn is_ready(pod: &Value) -> bool {
             .any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
+/// The owner reference of the controller.
+fn controller(object: &Value) -> Option<&Value> {
+    let mut references = object["metadata"]["ownerReferences"].as_array()?.iter();
+    references.find(|reference| reference["controller"] == true)
+}
+
 fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
@@ -275,9 +395,56 @@ mod tests {
                 "conditions": [{"type": "Ready", "status": ready}]}})
         };
         let budget = json!({"metadata": {"generation": 1}, "spec": {"minAvailable": 1}});
-        let status = with_status(&budget, &[pod("True"), pod("False")])["status"].clone();
+        let pods = [pod("True"), pod("False")];
+        let status = with_status(&budget, &pods, 2, Timestamp::now())["status"].clone();
         assert_eq!(status["currentHealthy"], 1);
         assert_eq!(status["expectedPods"], 2);
         assert_eq!(status["disruptionsAllowed"], 0);
+        assert_eq!(status["conditions"][0]["reason"], "InsufficientPods");
+    }
+
+    #[test]
+    fn pods_that_are_missing_count_against_a_budget() {
+        let pod = json!({"metadata": {"name": "a"}, "status": {"phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}]}});
+        let budget = json!({"metadata": {}, "spec": {"maxUnavailable": 1}});
+        let allowed = |expected| {
+            let judged = with_status(
+                &budget,
+                std::slice::from_ref(&pod),
+                expected,
+                Timestamp::now(),
+            );
+            judged["status"]["disruptionsAllowed"].clone()
+        };
+        assert_eq!(allowed(1), 1);
+        assert_eq!(allowed(2), 0);
+    }
+
+    #[test]
+    fn an_eviction_that_led_to_nothing_is_forgotten() {
+        let pod = json!({"metadata": {"name": "a"}, "status": {"phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}]}});
+        let start: Timestamp = "2001-01-01T00:00:00Z".parse().unwrap();
+        let budget = json!({"metadata": {}, "spec": {"maxUnavailable": 1},
+            "status": {"disruptedPods": {"a": "2001-01-01T00:00:00Z"}}});
+        let healthy = |after| {
+            let now = start + SignedDuration::from_secs(after);
+            let judged = with_status(&budget, std::slice::from_ref(&pod), 1, now);
+            judged["status"]["currentHealthy"].clone()
+        };
+        assert_eq!(healthy(60), 0);
+        assert_eq!(healthy(120), 1);
+    }
+
+    #[test]
+    fn pods_that_are_not_ready_may_go_while_enough_others_are() {
+        let budget = |healthy: i64, policy: &str| {
+            json!({"spec": {"unhealthyPodEvictionPolicy": policy},
+                "status": {"currentHealthy": healthy, "desiredHealthy": 2}})
+        };
+        assert!(lets_unhealthy_go(&budget(2, "IfHealthyBudget")));
+        assert!(!lets_unhealthy_go(&budget(1, "IfHealthyBudget")));
+        assert!(lets_unhealthy_go(&budget(1, "AlwaysAllow")));
     }
 }

@@ -34,6 +34,11 @@ impl Event {
         parse(self.after.as_ref())
     }
 
+    /// Whether the key has a value now.
+    pub fn is_there(&self) -> bool {
+        self.after.is_some()
+    }
+
     /// An event for tests.
     #[cfg(test)]
     pub fn new(
@@ -64,21 +69,32 @@ pub enum Seen {
     Changes(Vec<Event>),
 }
 
-/// Follows all keys.
+/// Follows all keys, or those that begin with one of some prefixes.
 #[derive(Debug)]
 pub struct Follower {
     api: Arc<Api>,
+    prefixes: &'static [&'static str],
     seen: Option<Revision>,
 }
 
 impl Follower {
-    /// Begins with everything there is.
+    /// Follows all keys. Begins with everything there is.
     pub fn new(api: Arc<Api>) -> Self {
-        Self { api, seen: None }
+        Self::of(api, &[""])
+    }
+
+    /// Follows the keys with these prefixes, of which none begins with another. Begins with
+    /// everything there is.
+    pub fn of(api: Arc<Api>, prefixes: &'static [&'static str]) -> Self {
+        Self {
+            api,
+            prefixes,
+            seen: None,
+        }
     }
 
     /// Waits for what comes next, but not long if something is to be tried again; none when the
-    /// server ends.
+    /// server ends. Cancelling loses nothing.
     pub async fn next(&mut self, try_again: bool) -> Option<Seen> {
         loop {
             let shutdown = self.api.shutdown.clone();
@@ -101,22 +117,36 @@ impl Follower {
 
     async fn step(&mut self) -> Result<Seen, StorageError> {
         let storage = &self.api.storage;
-        let Some(seen) = self.seen else {
-            let page = storage.list("", None, None).await?;
-            self.seen = Some(page.revision);
-            return Ok(Seen::Everything(
-                page.entries.iter().map(existing).collect(),
-            ));
+        let Some(mut seen) = self.seen else {
+            let mut at = None;
+            let mut events = Vec::new();
+            for prefix in self.prefixes {
+                let page = storage.list(prefix, None, at).await?;
+                at = Some(page.revision);
+                events.extend(page.entries.iter().map(existing));
+            }
+            self.seen = at;
+            return Ok(Seen::Everything(events));
         };
-        let changes = storage.changes("", seen).await?;
-        self.seen = Some(changes.revision);
-        Ok(Seen::Changes(
-            changes
+        let common = match self.prefixes {
+            [prefix] => prefix,
+            _ => "",
+        };
+        loop {
+            let changes = storage.changes(common, seen).await?;
+            seen = changes.revision;
+            self.seen = Some(seen);
+            let wanted = |key: &str| self.prefixes.iter().any(|prefix| key.starts_with(prefix));
+            let events: Vec<Event> = changes
                 .changes
                 .iter()
+                .filter(|change| wanted(&change.key))
                 .map(|change| changed(change))
-                .collect(),
-        ))
+                .collect();
+            if !events.is_empty() {
+                return Ok(Seen::Changes(events));
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything here is pure: a value goes in, a value or a list of problems comes out.
 
 mod access;
+mod conditions;
 mod convert;
 mod core;
 mod crd_rules;
@@ -24,6 +25,7 @@ pub mod warnings;
 mod workload_rules;
 mod workloads;
 
+pub use conditions::set_condition;
 pub use convert::{from_storage, to_storage};
 pub use crds::{conflicting_names, judge_names, mark_deleting, mark_terminating, names_accepted};
 pub use kinds::{apply_defaults, before_create, before_update, validate, validate_update};

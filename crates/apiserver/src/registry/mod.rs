@@ -64,6 +64,12 @@ impl Registry {
         stored.into_values().collect()
     }
 
+    /// The kind that an `apiVersion` and a `kind` name.
+    pub fn of_kind(&self, api_version: &str, name: &str) -> Option<Arc<Kind>> {
+        let named = |kind: &&Arc<Kind>| kind.kind == name && kind.api_version() == api_version;
+        self.snapshot().values().find(named).cloned()
+    }
+
     /// The kind that a definition makes, in any version that is served.
     pub fn of_definition(&self, definition: &str) -> Option<Arc<Kind>> {
         let made = |kind: &&Arc<Kind>| kind.definition() == Some(definition);

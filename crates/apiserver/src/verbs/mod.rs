@@ -24,6 +24,7 @@ use crate::request::media;
 use crate::status::Status;
 
 pub use delete::{DeleteOptions, Propagation, delete_object};
+pub use scale::replicas;
 pub use write::modify;
 
 /// Answers a request for a resource.

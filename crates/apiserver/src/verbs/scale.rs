@@ -117,6 +117,14 @@ where
     }
 }
 
+/// How many replicas an object wants; none if its kind has no scale.
+pub fn replicas(kind: &Kind, object: &Value) -> Option<usize> {
+    kind.subresource("scale")?;
+    let (wanted, ..) = paths(kind);
+    let wanted = objects::get_path(object, &wanted).and_then(Value::as_u64);
+    usize::try_from(wanted.unwrap_or_default()).ok()
+}
+
 /// The object with the replicas that a scale wants.
 fn scaled(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
     let replicas = match &scale["spec"]["replicas"] {

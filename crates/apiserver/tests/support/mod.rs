@@ -1,5 +1,9 @@
 //! A server and a `kube` client for it.
 
+#![allow(dead_code, reason = "each test file uses its part of what they share")]
+
+use std::time::Duration;
+
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use nico_apiserver::Server;
@@ -19,4 +23,25 @@ pub async fn client(server: &Server) -> Client {
         .await
         .expect("the kubeconfig is complete");
     Client::try_from(config).expect("the configuration is valid")
+}
+
+/// How long anything may take to become true.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until something is true.
+///
+/// # Panics
+/// If it does not become true in time.
+pub async fn eventually<F>(what: &str, mut is_true: F)
+where
+    F: AsyncFnMut() -> bool,
+{
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    let wait = async {
+        while !is_true().await {
+            again.tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(SOON, wait).await;
+    assert!(waited.is_ok(), "not in time: {what}");
 }
