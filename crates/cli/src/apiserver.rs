@@ -5,12 +5,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use nico_runtime::shutdown::{self, SecondSignal};
 use nico_runtime::telemetry;
 
+use crate::duration::duration;
 use crate::faults;
 
 #[derive(Args)]
@@ -31,6 +33,16 @@ pub(crate) struct Arguments {
     /// connections, stale reads, broken watches. It is read at start and at each SIGHUP.
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
+    /// How long an Event is kept after its last write.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    event_ttl: Duration,
+    /// How long a Node with a Lease may send no heartbeat before it becomes Unknown.
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = duration)]
+    node_monitor_grace_period: Duration,
+    /// Let workloads make Pods, and Pods on Ready Nodes run and end, as if there were a scheduler
+    /// and kubelets.
+    #[arg(long)]
+    simulate_workloads: bool,
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -41,7 +53,11 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "the answer of a command-line program")]
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
-    let mut builder = nico_apiserver::Server::builder().listen(arguments.listen);
+    let mut builder = nico_apiserver::Server::builder()
+        .listen(arguments.listen)
+        .event_ttl(arguments.event_ttl)
+        .node_monitor_grace_period(arguments.node_monitor_grace_period)
+        .simulate_workloads(arguments.simulate_workloads);
     if let Some(file) = &arguments.token_file {
         let token = fs::read_to_string(file)
             .with_context(|| format!("cannot read the token file {}", file.display()))?;

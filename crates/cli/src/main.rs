@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod crds;
+mod duration;
 mod faults;
 mod operator;
 mod reference;

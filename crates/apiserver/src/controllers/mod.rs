@@ -12,6 +12,7 @@ mod follow;
 mod garbage;
 mod namespaces;
 mod nodes;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,4 +55,7 @@ pub fn start(api: &Arc<Api>, tasks: &TaskTracker, settings: Settings, authority:
     tasks.spawn(namespaces::run(api.clone()));
     let grace = settings.node_monitor_grace_period;
     tasks.spawn(nodes::run(api.clone(), grace));
+    if settings.simulate_workloads {
+        tasks.spawn(workloads::run(api.clone()));
+    }
 }

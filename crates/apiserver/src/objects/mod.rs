@@ -25,7 +25,7 @@ pub mod warnings;
 mod workload_rules;
 mod workloads;
 
-pub use conditions::set_condition;
+pub use conditions::{condition, is_true, set_condition};
 pub use convert::{from_storage, to_storage};
 pub use crds::{conflicting_names, judge_names, mark_deleting, mark_terminating, names_accepted};
 pub use kinds::{apply_defaults, before_create, before_update, validate, validate_update};

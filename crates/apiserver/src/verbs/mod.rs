@@ -25,7 +25,7 @@ use crate::status::Status;
 
 pub use delete::{DeleteOptions, Propagation, delete_object};
 pub use scale::replicas;
-pub use write::modify;
+pub use write::{is_ready_to_go, modify};
 
 /// Answers a request for a resource.
 ///

@@ -19,9 +19,11 @@ pub async fn server() -> (Server, Client) {
 pub async fn client(server: &Server) -> Client {
     let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).expect("the kubeconfig is valid");
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .expect("the kubeconfig is complete");
+    // The first answer of the server counts, also if it asks to try again.
+    config.default_retry = false;
     Client::try_from(config).expect("the configuration is valid")
 }
 
