@@ -149,7 +149,7 @@ fn lease(name: &str, second: u8) -> Lease {
 
 /// The status of Ready and the keys of the taints.
 async fn state(nodes: &Api<Node>, name: &str) -> (String, Vec<String>) {
-    let node = nodes.get(name).await.unwrap();
+    let node = nodes.get(name).await.expect("the Node is there");
     let conditions = node
         .status
         .unwrap_or_default()

@@ -131,7 +131,7 @@ fn spec(replicas: i64, image: &str) -> Value {
     })
 }
 
-fn workload<T: serde::de::DeserializeOwned>(spec: Value) -> T {
+fn workload<T: serde::de::DeserializeOwned>(spec: &Value) -> T {
     object(json!({"metadata": {"name": "web"}, "spec": spec}))
 }
 
@@ -168,7 +168,7 @@ const PATCH: fn() -> PatchParams = PatchParams::default;
 async fn a_deployment_runs_spread_over_the_nodes_and_says_so() {
     let cluster = Cluster::new(&["a", "b", "c"]).await;
     let deployments: Api<Deployment> = cluster.all();
-    let web = workload(spec(3, "web:1"));
+    let web = workload(&spec(3, "web:1"));
     deployments
         .create(&PostParams::default(), &web)
         .await
@@ -216,7 +216,7 @@ async fn a_rolling_update_keeps_enough_pods_and_can_be_undone() {
     let mut wanted = spec(4, "web:1");
     wanted["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
     deployments
-        .create(&PostParams::default(), &workload(wanted))
+        .create(&PostParams::default(), &workload(&wanted))
         .await
         .unwrap();
     let before = cluster.ready(4).await;
@@ -270,7 +270,7 @@ async fn a_rollout_stands_still_while_its_new_pods_do_not_become_ready() {
     wanted["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
     wanted["progressDeadlineSeconds"] = 1.into();
     deployments
-        .create(&PostParams::default(), &workload(wanted))
+        .create(&PostParams::default(), &workload(&wanted))
         .await
         .unwrap();
     cluster.ready(3).await;
@@ -313,7 +313,7 @@ async fn nothing_new_starts_before_everything_old_has_ended_if_pods_are_recreate
     let mut wanted = spec(2, "web:1");
     wanted["strategy"] = json!({"type": "Recreate"});
     deployments
-        .create(&PostParams::default(), &workload(wanted))
+        .create(&PostParams::default(), &workload(&wanted))
         .await
         .unwrap();
     cluster.ready(2).await;
@@ -344,7 +344,7 @@ async fn an_evicted_pod_is_replaced_elsewhere_as_far_as_its_budget_allows() {
     let deployments: Api<Deployment> = cluster.all();
     let budgets: Api<PodDisruptionBudget> = cluster.all();
     deployments
-        .create(&PostParams::default(), &workload(spec(2, "web:1")))
+        .create(&PostParams::default(), &workload(&spec(2, "web:1")))
         .await
         .unwrap();
     let before = cluster.ready(2).await;
@@ -438,7 +438,7 @@ async fn a_daemon_set_has_a_pod_on_every_node_also_on_cordoned_ones() {
         .patch("a", &PATCH(), &Patch::Merge(&cordon))
         .await
         .unwrap();
-    sets.create(&PostParams::default(), &workload(daemon("web:1")))
+    sets.create(&PostParams::default(), &workload(&daemon("web:1")))
         .await
         .unwrap();
     cluster.ready(2).await;
@@ -471,7 +471,7 @@ async fn a_stateful_set_keeps_its_names() {
     let sets: Api<StatefulSet> = cluster.all();
     let mut wanted = spec(3, "web:1");
     wanted["serviceName"] = "web".into();
-    sets.create(&PostParams::default(), &workload(wanted))
+    sets.create(&PostParams::default(), &workload(&wanted))
         .await
         .unwrap();
     let names: Vec<String> = cluster.ready(3).await.into_keys().collect();
@@ -526,7 +526,7 @@ async fn a_job_runs_to_its_end() {
 async fn pods_of_a_silent_node_are_not_ready_and_end_only_when_it_comes_back() {
     let cluster = Cluster::new(&["a"]).await;
     let sets: Api<ReplicaSet> = cluster.all();
-    sets.create(&PostParams::default(), &workload(spec(1, "web:1")))
+    sets.create(&PostParams::default(), &workload(&spec(1, "web:1")))
         .await
         .unwrap();
     let (name, _) = cluster.ready(1).await.pop_first().unwrap();
@@ -559,7 +559,7 @@ async fn pods_that_were_orphaned_are_taken_over() {
     let cluster = Cluster::new(&["a"]).await;
     let deployments: Api<Deployment> = cluster.all();
     let create = async || {
-        let web = workload(spec(2, "web:1"));
+        let web = workload(&spec(2, "web:1"));
         deployments
             .create(&PostParams::default(), &web)
             .await
@@ -607,7 +607,7 @@ async fn events_tell_what_was_done() {
     let deployments: Api<Deployment> = cluster.all();
     let events: Api<Event> = cluster.all();
     deployments
-        .create(&PostParams::default(), &workload(spec(1, "web:1")))
+        .create(&PostParams::default(), &workload(&spec(1, "web:1")))
         .await
         .unwrap();
     cluster.ready(1).await;
@@ -632,7 +632,7 @@ async fn nothing_is_simulated_unless_it_is_asked_for() {
     let sets: Api<ReplicaSet> = Api::default_namespaced(client.clone());
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let events: Api<Event> = Api::default_namespaced(client);
-    sets.create(&PostParams::default(), &workload(spec(1, "web:1")))
+    sets.create(&PostParams::default(), &workload(&spec(1, "web:1")))
         .await
         .unwrap();
     // A namespace is furnished in the same way, by tasks that see the same changes later.

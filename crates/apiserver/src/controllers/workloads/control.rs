@@ -14,9 +14,10 @@ use crate::status::Status;
 use crate::storage::Revision;
 use crate::verbs::{self, DeleteOptions};
 
+use super::names;
 use super::placement::Addresses;
-use super::pod;
-use super::queue::{Key, Queue};
+use super::pod::{self, Owner};
+use super::queue::{Key, Queue, RETRY, Task};
 use super::world::World;
 
 /// What the simulation knows and has to do.
@@ -68,12 +69,27 @@ impl Control {
         }
     }
 
+    /// A name for the next Pod of a controller: the first of a series that it has not used yet.
+    /// The series follows from the controller and the seed, so that somebody who has seen only
+    /// some of its Pods goes on where the others are.
+    pub fn next_name(&mut self, owner: Owner<'_>, prefix: &str, seed: &str) -> String {
+        let uid = pod::uid(owner.object);
+        let mut series = (0u64..).map(|number| {
+            let number = number.to_string();
+            names::name(prefix, [uid, seed, number.as_str()])
+        });
+        let free = series.find(|name| !self.world.is_used(uid, name));
+        let name = free.expect("the series does not end");
+        self.world.use_name(uid, &name);
+        name
+    }
+
     /// Makes an object. It is no failure if there is one of its name: then somebody was faster,
-    /// and it will be seen.
+    /// and it will be seen; if not, the task is done again.
     ///
     /// # Errors
     /// What the write says.
-    pub async fn create(&mut self, key: &Key, mut object: Value) -> Result<(), Status> {
+    pub async fn create(&mut self, task: Task, key: &Key, mut object: Value) -> Result<(), Status> {
         let Some(kind) = self.kind(key) else {
             return Ok(());
         };
@@ -84,7 +100,10 @@ impl Control {
                 self.note_written(key, made);
                 Ok(())
             }
-            Err(status) if status.reason == "AlreadyExists" => Ok(()),
+            Err(status) if status.reason == "AlreadyExists" => {
+                self.queue.later(task, RETRY);
+                Ok(())
+            }
             Err(status) => Err(status),
         }
     }

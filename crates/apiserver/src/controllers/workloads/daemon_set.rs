@@ -90,7 +90,7 @@ pub async fn reconcile(control: &mut Control, key: &Key) -> Result<(), Status> {
         let wanted = places.iter().filter(|place| place.wanted).count();
         let plan = plan(&places, Update::of(&set, wanted));
         for node in &plan.create {
-            create(control, key, owner, node, &hash, &pods).await?;
+            create(control, key, owner, node, &hash).await?;
         }
         for gone in &plan.delete {
             control.delete(gone, None).await?;
@@ -247,7 +247,6 @@ fn roll(places: &[Place], update: Update, plan: &mut Plan) {
         let Some(old) = old else { continue };
         match new {
             Some(new) if new.available => plan.delete.push(old.pod),
-            Some(_) => {}
             None if !old.available => plan.delete.push(old.pod),
             None if may_come > 0 => {
                 may_come -= 1;
@@ -257,7 +256,8 @@ fn roll(places: &[Place], update: Update, plan: &mut Plan) {
                 may_go -= 1;
                 plan.delete.push(old.pod);
             }
-            None => {}
+            // The new one is not available yet, or no more may change at once.
+            _ => {}
         }
     }
 }
@@ -268,16 +268,13 @@ async fn create(
     owner: Owner<'_>,
     node: &str,
     hash: &str,
-    pods: &[Child],
 ) -> Result<(), Status> {
     let set = owner.object;
-    let there = pods.iter().filter(|(_, p)| target(p) == Some(node));
-    let there: String = there.map(|(_, p)| pod::uid(p)).collect();
-    let seeds = [pod::uid(set), node, hash, &there];
-    let name = names::name(&format!("{}-", pod::name(set)), seeds);
+    let prefix = format!("{}-", pod::name(set));
+    let name = control.next_name(owner, &prefix, &format!("{node} {hash}"));
     let mut made = owner.pod(&name);
     let metadata = &mut made["metadata"];
-    metadata["generateName"] = format!("{}-", pod::name(set)).into();
+    metadata["generateName"] = prefix.into();
     metadata["labels"][HASH] = hash.into();
     metadata["labels"]["pod-template-generation"] =
         set["metadata"]["generation"].to_string().into();
@@ -288,7 +285,9 @@ async fn create(
     affinity["requiredDuringSchedulingIgnoredDuringExecution"] = required;
     let namespace = control::namespace(key).unwrap_or_default();
     let pod: Key = format!("{PODS}{namespace}/{name}").into();
-    control.create(&pod, made).await?;
+    control
+        .create(Task::DaemonSet(key.clone()), &pod, made)
+        .await?;
     let what = format!("Created pod: {name}");
     recorder::record(control, owner, "SuccessfulCreate", &what).await;
     Ok(())

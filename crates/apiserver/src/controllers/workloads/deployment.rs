@@ -54,7 +54,7 @@ pub async fn reconcile(control: &mut Control, key: &Key) -> Result<(), Status> {
         }
         let children = children::claim(control, key, owner, REPLICA_SETS).await?;
         sets = Sets::sort(children, &deployment);
-        let revision = sets.new().map(|set| history::revision(set));
+        let revision = sets.newest().map(|set| history::revision(set));
         if let Some(revision) = revision.filter(|revision| *revision > 0) {
             let revision = revision.to_string();
             control
@@ -85,7 +85,7 @@ async fn step(
     sets: &Sets,
 ) -> Result<(), Status> {
     let old: Vec<Size> = sets.old().iter().map(|(_, set)| size(set)).collect();
-    let new = sets.new().map(|set| size(set));
+    let new = sets.newest().map(|set| size(set));
     let recreates = owner.object["spec"]["strategy"]["type"] == "Recreate";
     let old_pods = sets.old().iter().any(|(_, set)| {
         let pods = control.world.children(pod::uid(set));
@@ -157,9 +157,9 @@ async fn create(
     history::set_revision(&mut set, history::next_revision(&Value::Null, &sets.old()));
     set_limits(&mut set, goal);
     let namespace = control::namespace(key).unwrap_or_default();
-    control
-        .create(&format!("{REPLICA_SETS}{namespace}/{name}").into(), set)
-        .await?;
+    let made: Key = format!("{REPLICA_SETS}{namespace}/{name}").into();
+    let task = Task::Deployment(key.clone());
+    control.create(task, &made, set).await?;
     let what = format!("Scaled up replica set {name} from 0 to {replicas}");
     recorder::record(control, owner, "ScalingReplicaSet", &what).await;
     Ok(())
@@ -221,7 +221,7 @@ impl Sets {
         Self { all, new }
     }
 
-    fn new(&self) -> Option<&Arc<Value>> {
+    fn newest(&self) -> Option<&Arc<Value>> {
         self.new.map(|new| &self.all[new].1)
     }
 
@@ -281,7 +281,7 @@ fn status(deployment: &Value, sets: &Sets, now: Timestamp, time: &str) -> Value 
         .sum();
     let available = sum("availableReplicas");
     let updated = sets
-        .new()
+        .newest()
         .map_or(0, |new| count(&new["status"]["replicas"]));
     let old = &deployment["status"];
     let mut status = if old.is_object() {
@@ -336,7 +336,7 @@ fn put_condition(status: &mut Value, mut condition: Value, time: &str) {
 fn progress(deployment: &Value, status: &Value, sets: &Sets, now: Timestamp) -> Option<Value> {
     let old = &deployment["status"];
     let known = objects::condition(old, "Progressing");
-    let subject = match sets.new() {
+    let subject = match sets.newest() {
         Some(set) => format!("ReplicaSet {:?}", pod::name(set)),
         None => format!("Deployment {:?}", pod::name(deployment)),
     };

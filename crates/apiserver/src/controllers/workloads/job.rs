@@ -11,9 +11,9 @@ use crate::status::Status;
 use super::children::{self, Child};
 use super::control::Control;
 use super::pod::{self, Owner};
-use super::queue::Key;
+use super::queue::{Key, Task};
 use super::replica_set::{count, set_number};
-use super::{PODS, control, names, recorder};
+use super::{PODS, control, recorder};
 
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
@@ -165,7 +165,6 @@ async fn create(
 ) -> Result<(), Status> {
     let job = owner.object;
     let namespace = control::namespace(key).unwrap_or_default();
-    let there: String = pods.iter().map(|(_, p)| pod::uid(p)).collect();
     let taken: BTreeSet<usize> = pods
         .iter()
         .filter(|(_, p)| pod::phase(p) != "Failed")
@@ -178,7 +177,7 @@ async fn create(
             true => format!("{}-{number}-", pod::name(job)),
             false => format!("{}-", pod::name(job)),
         };
-        let name = names::name(&prefix, [pod::uid(job), &there, &text]);
+        let name = control.next_name(owner, &prefix, "");
         let mut made = owner.pod(&name);
         made["metadata"]["generateName"] = prefix.into();
         if is_indexed(job) {
@@ -186,7 +185,7 @@ async fn create(
             made["metadata"]["labels"][INDEX] = text.into();
         }
         let pod: Key = format!("{PODS}{namespace}/{name}").into();
-        control.create(&pod, made).await?;
+        control.create(Task::Job(key.clone()), &pod, made).await?;
         let what = format!("Created pod: {name}");
         recorder::record(control, owner, "SuccessfulCreate", &what).await;
     }

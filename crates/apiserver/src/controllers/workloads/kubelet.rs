@@ -332,7 +332,7 @@ mod tests {
 
     const NOW: &str = "2001-01-01T00:00:00Z";
 
-    fn started(spec: Value) -> Value {
+    fn started(spec: &Value) -> Value {
         let mut pod = json!({"spec": spec, "status": {"phase": "Pending"}});
         start(&mut pod, Some("192.0.2.1"), Some("10.244.0.2"), NOW);
         pod
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_starts_runs_in_all_its_containers_and_is_ready() {
-        let pod = started(json!({
+        let pod = started(&json!({
             "initContainers": [{"name": "first", "image": "i"},
                 {"name": "beside", "image": "i", "restartPolicy": "Always"}],
             "containers": [{"name": "main", "image": "i"}],
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_closed_readiness_gate_keeps_a_pod_from_being_ready() {
-        let mut pod = started(json!({"readinessGates": [{"conditionType": "open"}]}));
+        let mut pod = started(&json!({"readinessGates": [{"conditionType": "open"}]}));
         assert!(!pod::is_ready(&pod));
         objects::set_condition(
             &mut pod["status"],
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_has_succeeded_is_not_ready_any_more() {
-        let mut pod = started(json!({"containers": [{"name": "main", "image": "i"}]}));
+        let mut pod = started(&json!({"containers": [{"name": "main", "image": "i"}]}));
         succeed(&mut pod, NOW);
         assert_eq!(pod::phase(&pod), "Succeeded");
         assert!(!pod::is_ready(&pod));

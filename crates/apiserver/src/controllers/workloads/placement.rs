@@ -197,13 +197,13 @@ mod tests {
         node
     }
 
-    fn obstacle_of(spec: Value, node: &Value) -> Option<String> {
+    fn obstacle_of(spec: &Value, node: &Value) -> Option<String> {
         let candidate = Candidate {
             node,
             pods: 0,
             siblings: 0,
         };
-        obstacle(&spec, &candidate)
+        obstacle(spec, &candidate)
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                obstacle_of(spec.clone(), &node).as_deref(),
+                obstacle_of(&spec, &node).as_deref(),
                 expected,
                 "{spec} {node}"
             );

@@ -13,7 +13,7 @@ use super::children::{self, Child};
 use super::control::Control;
 use super::pod::{self, Owner};
 use super::queue::{Key, Task};
-use super::{PODS, control, names, recorder};
+use super::{PODS, control, recorder};
 
 /// Makes or deletes Pods, and says how many there are.
 ///
@@ -33,7 +33,7 @@ pub async fn reconcile(control: &mut Control, key: &Key) -> Result<(), Status> {
     let active: Vec<&Child> = pods.iter().filter(|(_, p)| pod::is_active(p)).collect();
     if !pod::is_terminating(&set) {
         if active.len() < wanted {
-            create(control, key, owner, &pods, wanted - active.len()).await?;
+            create(control, key, owner, wanted - active.len()).await?;
         } else {
             for (key, gone) in surplus(&active, wanted) {
                 control.delete(&key, None).await?;
@@ -49,21 +49,17 @@ async fn create(
     control: &mut Control,
     key: &Key,
     owner: Owner<'_>,
-    pods: &[Child],
     missing: usize,
 ) -> Result<(), Status> {
     let namespace = control::namespace(key).unwrap_or_default();
-    let set = owner.object;
-    let generation = set["metadata"]["generation"].to_string();
-    let there: String = pods.iter().map(|(_, p)| pod::uid(p)).collect();
-    for index in 0..missing {
-        let index = index.to_string();
-        let seeds = [pod::uid(set), generation.as_str(), &there, &index];
-        let name = names::name(&format!("{}-", pod::name(set)), seeds);
+    let prefix = format!("{}-", pod::name(owner.object));
+    for _ in 0..missing {
+        let name = control.next_name(owner, &prefix, "");
         let mut made = owner.pod(&name);
-        made["metadata"]["generateName"] = format!("{}-", pod::name(set)).into();
+        made["metadata"]["generateName"] = prefix.as_str().into();
         let pod: Key = format!("{PODS}{namespace}/{name}").into();
-        control.create(&pod, made).await?;
+        let task = Task::ReplicaSet(key.clone());
+        control.create(task, &pod, made).await?;
         let what = format!("Created pod: {name}");
         recorder::record(control, owner, "SuccessfulCreate", &what).await;
     }

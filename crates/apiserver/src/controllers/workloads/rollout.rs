@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_step_keeps_to_surge_and_availability() {
-        let rules: &[(&str, Goal, Size, &[Size], (i64, &[i64]))] = &[
+        type Sizes<'a> = (i64, &'a [i64]);
+        let rules: &[(&str, Goal, Size, &[Size], Sizes<'_>)] = &[
             ("from nothing", goal(3, 1, 0), size(0, 0), &[], (3, &[])),
             (
                 "surge first",

@@ -194,7 +194,10 @@ async fn create(
     if let Some(service) = set["spec"]["serviceName"].as_str() {
         made["spec"]["subdomain"] = service.into();
     }
-    control.create(&pod_key(key, set, ordinal), made).await?;
+    let task = Task::StatefulSet(key.clone());
+    control
+        .create(task, &pod_key(key, set, ordinal), made)
+        .await?;
     let what = format!(
         "create Pod {name} in StatefulSet {} successful",
         pod::name(set)

@@ -1,6 +1,6 @@
 //! Nodes, Pods and workloads as they are known, and who is concerned when one changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct World {
     unplaced: BTreeSet<Key>,
     /// Addresses of Pods.
     addresses: BTreeSet<Ipv4Addr>,
+    /// Names of all Pods that a controller has ever had, as far as they were seen.
+    used: HashMap<String, HashSet<String>>,
 }
 
 impl World {
@@ -73,6 +75,17 @@ impl World {
         self.addresses.contains(&address)
     }
 
+    /// Whether a Pod of a controller has, or has had, this name.
+    pub fn is_used(&self, uid: &str, name: &str) -> bool {
+        self.used.get(uid).is_some_and(|names| names.contains(name))
+    }
+
+    /// Notes the name of a Pod of a controller.
+    pub fn use_name(&mut self, uid: &str, name: &str) {
+        let names = self.used.entry(uid.to_owned()).or_default();
+        names.insert(name.to_owned());
+    }
+
     fn all<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Vec<(Key, Arc<Value>)> {
         keys.filter_map(|key| Some((key.clone(), self.get(key)?)))
             .collect()
@@ -101,8 +114,12 @@ impl World {
         if let Some(old) = &old {
             self.forget(key, old);
         }
-        if let Some(new) = &new {
-            self.remember(key, new);
+        match (&old, &new) {
+            (_, Some(new)) => self.remember(key, new),
+            (Some(old), None) => {
+                self.used.remove(pod::uid(old));
+            }
+            (None, None) => {}
         }
         self.concerned(key, old.as_deref(), new.as_deref())
     }
@@ -124,6 +141,9 @@ impl World {
                 let uid = controller["uid"].as_str().unwrap_or_default();
                 let children = self.children.entry(uid.to_owned()).or_default();
                 children.insert(key.clone());
+                if is_pod {
+                    self.use_name(uid, pod::name(object));
+                }
             }
             None => {
                 self.orphans.insert(key.clone());
@@ -250,7 +270,8 @@ impl World {
 }
 
 fn own_task(key: &Key) -> Option<Task> {
-    let tasks: [(&str, fn(Key) -> Task); 6] = [
+    type Make = fn(Key) -> Task;
+    let tasks: [(&str, Make); 6] = [
         (PODS, Task::Pod),
         (DAEMON_SETS, Task::DaemonSet),
         (DEPLOYMENTS, Task::Deployment),
