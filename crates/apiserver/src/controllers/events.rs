@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::api::Api;
 use crate::storage::{Expected, Revision, StorageError};
 
-use super::follow::{Event, Follower, Seen};
+use super::follow::{Event, Follower, RETRY, Seen};
 
 /// Events of both groups are kept here.
 const EVENTS: &[&str] = &["/events/"];
@@ -85,7 +85,11 @@ impl Ends {
             let expected = Expected::Revision(revision);
             match api.storage.write(&key, expected, None).await {
                 Ok(_) | Err(StorageError::Changed) => {}
-                Err(error) => tracing::debug!(%error, %key, "cannot remove an old event"),
+                Err(error) => {
+                    tracing::debug!(%error, %key, "cannot remove an old event");
+                    self.0.push_front((now + RETRY, key, revision));
+                    return;
+                }
             }
         }
     }

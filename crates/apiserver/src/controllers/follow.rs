@@ -10,7 +10,7 @@ use crate::api::Api;
 use crate::storage::{Change, Revision, StorageError, Stored};
 
 /// How long to wait before what failed is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+pub const RETRY: Duration = Duration::from_millis(500);
 
 /// What happened to a key. Values are parsed by those who need them, as far as they need them.
 #[derive(Debug)]

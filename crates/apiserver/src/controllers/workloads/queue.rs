@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long to wait before what failed is tried again.
-pub const RETRY: Duration = Duration::from_millis(500);
+pub use crate::controllers::follow::RETRY;
 
 /// The key of an object.
 pub type Key = Arc<str>;
