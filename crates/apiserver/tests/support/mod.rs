@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of what they share")]
 
+pub mod cluster;
+
 use std::time::Duration;
 
 use kube::Client;

@@ -17,6 +17,7 @@ mod kubelet;
 mod names;
 mod placement;
 mod pod;
+mod progress;
 mod queue;
 mod recorder;
 mod replica_set;
