@@ -1,12 +1,17 @@
 //! What the end-to-end tests stand on: a sandbox with a management cluster, and waiting for
 //! what a person would wait for.
 //!
-//! They need root and the programs that [`nico_sandbox::tools`] lists. Without them they say so
-//! and are skipped, unless `NICO_REQUIRE_ALL=1` makes them fail. `NICO_BIN` names the binary
-//! under test; otherwise it is the one of the same build.
+//! Those with hosts need root and the programs that [`nico_sandbox::tools`] lists; those of the
+//! API server alone need the client that they try. Without them they say so and are skipped,
+//! unless `NICO_REQUIRE_ALL=1` makes them fail. `NICO_BIN` names the binary under test;
+//! otherwise it is the one of the same build.
 
+mod api;
 mod lab;
+mod old_kubectl;
 mod waiting;
 
+pub use api::{ApiServer, Client, skipped_without_kubectl};
 pub use lab::{Lab, nico_binary, say, skipped};
+pub use old_kubectl::old_kubectl;
 pub use waiting::{condition, eventually, reason};

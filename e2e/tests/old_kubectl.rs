@@ -1,45 +1,8 @@
 //! Debian's kubectl 1.20: still what `apt-get install kubernetes-client` gives on Debian 12.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use anyhow::{Context, Result, ensure};
-use nico_e2e::{Lab, nico_binary, say, skipped};
+use anyhow::{Result, ensure};
+use nico_e2e::{Lab, old_kubectl, say, skipped};
 use nico_sandbox::{manifests, tools};
-
-/// Unpacks Debian's package beside the binaries of the build. `None` where it cannot be had.
-fn old_kubectl() -> Result<Option<PathBuf>> {
-    let binary = nico_binary()?;
-    let directory = binary
-        .parent()
-        .unwrap_or(Path::new("."))
-        .join("kubectl-1.20");
-    let kubectl = directory.join("usr/bin/kubectl");
-    if kubectl.is_file() {
-        return Ok(Some(kubectl));
-    }
-    fs::create_dir_all(&directory)?;
-    let downloaded = Command::new("apt-get")
-        .args(["download", "kubernetes-client"])
-        .current_dir(&directory)
-        .output();
-    if !downloaded.is_ok_and(|output| output.status.success()) {
-        return Ok(None);
-    }
-    let package = fs::read_dir(&directory)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get downloaded nothing")?;
-    let unpacked = Command::new("dpkg")
-        .arg("-x")
-        .arg(&package)
-        .arg(&directory)
-        .status()?;
-    ensure!(unpacked.success(), "dpkg ended with {unpacked}");
-    Ok(Some(kubectl))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kubectl_of_debian_12_can_do_what_the_guides_ask_for() -> Result<()> {

@@ -31,6 +31,8 @@ mod verbs;
 
 pub mod apply;
 pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod patch;
 pub mod schema;
 pub mod storage;

@@ -1,5 +1,6 @@
 //! Whatever a client sends, the server answers and goes on.
 
+mod inputs;
 mod support;
 
 use std::time::Duration;
@@ -25,58 +26,6 @@ struct Sent {
     body: Vec<u8>,
 }
 
-/// Values that fit nowhere, or almost.
-fn values() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "[a-z./~$0-9-]{0,12}".prop_map(Value::from),
-        Just(json!("2024-01-01T00:00:00Z")),
-    ];
-    let keys = prop_oneof![
-        select(vec![
-            "metadata",
-            "spec",
-            "status",
-            "data",
-            "name",
-            "labels",
-            "finalizers",
-            "containers",
-            "ownerReferences",
-            "template",
-            "versions",
-            "names",
-            "schema",
-            "openAPIV3Schema",
-            "properties",
-            "type",
-            "op",
-            "path",
-            "value",
-            "$patch",
-            "replicas",
-            "target",
-            "managedFields",
-            "fieldsV1",
-            "preconditions",
-            "dryRun",
-            "resourceVersion",
-        ])
-        .prop_map(str::to_owned),
-        "[a-zA-Z$./]{0,8}",
-    ];
-    leaf.prop_recursive(5, 40, 6, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::hash_map(keys.clone(), inner, 0..6)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
-}
-
 /// Objects with the right type and name, and anything else.
 fn objects() -> impl Strategy<Value = Value> {
     let kinds = select(vec![
@@ -93,25 +42,27 @@ fn objects() -> impl Strategy<Value = Value> {
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         ("v1", "DeleteOptions"),
     ]);
-    (kinds, values(), values(), values()).prop_map(|((version, kind), metadata, spec, status)| {
-        let mut object = json!({
-            "apiVersion": version, "kind": kind, "spec": spec, "status": status,
-        });
-        match metadata {
-            Value::Object(mut map) => {
-                map.insert("name".to_owned(), "one".into());
-                object["metadata"] = map.into();
+    (kinds, inputs::values(), inputs::values(), inputs::values()).prop_map(
+        |((version, kind), metadata, spec, status)| {
+            let mut object = json!({
+                "apiVersion": version, "kind": kind, "spec": spec, "status": status,
+            });
+            match metadata {
+                Value::Object(mut map) => {
+                    map.insert("name".to_owned(), "one".into());
+                    object["metadata"] = map.into();
+                }
+                other => object["metadata"] = other,
             }
-            other => object["metadata"] = other,
-        }
-        object
-    })
+            object
+        },
+    )
 }
 
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => objects().prop_map(|value| value.to_string().into_bytes()),
-        2 => values().prop_map(|value| value.to_string().into_bytes()),
+        2 => inputs::values().prop_map(|value| value.to_string().into_bytes()),
         1 => prop::collection::vec(any::<u8>(), 0..60),
         1 => prop::collection::vec(any::<u8>(), 0..60)
             .prop_map(|bytes| [b"k8s\0".as_slice(), &bytes].concat()),
