@@ -110,7 +110,7 @@ async fn a_drain_evicts_as_far_as_the_budget_allows() -> Result<()> {
         client.run(&["delete", "pdb", "web"]).await?;
         let drain = ["drain", &node_name, "--timeout=60s"];
         client
-            .says(&drain, &["already cordoned", "evicted", "drained"])
+            .says(&drain, &["already cordoned", " evicted"])
             .await?;
         ensure!(client.run(&["get", "pods", "-o", "name"]).await?.is_empty());
 
@@ -149,9 +149,7 @@ async fn a_drain_refuses_pods_that_nobody_would_make_again() -> Result<()> {
             .await?;
         ensure!(refused.contains("use --force"), "{refused}");
         let drain = ["drain", &name, "--force", "--timeout=60s"];
-        client
-            .says(&drain, &["pod/alone evicted", "drained"])
-            .await?;
+        client.says(&drain, &["pod/alone evicted"]).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The real `kubectl`, as a user would run it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -35,6 +36,7 @@ pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     directory: PathBuf,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Kubectl {
@@ -45,6 +47,7 @@ impl Kubectl {
             program: "kubectl".into(),
             kubeconfig: kubeconfig.to_owned(),
             directory: directory.to_owned(),
+            environment: Vec::new(),
         }
     }
 
@@ -69,6 +72,13 @@ impl Kubectl {
             kubeconfig: kubeconfig.to_owned(),
             ..self
         }
+    }
+
+    /// With a further variable in its environment.
+    #[must_use]
+    pub fn with_environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
     }
 
     /// Runs it and gives what it wrote to standard output.
@@ -112,6 +122,7 @@ impl Kubectl {
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", &self.directory)
+            .envs(self.environment.iter().cloned())
             .current_dir(&self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
