@@ -76,7 +76,8 @@ async fn the_official_python_client_finds_what_it_expects() -> Result<()> {
     say(&said);
     ensure!(
         ended.status.success() && said.contains(" passed, 0 failed"),
-        "{said}\n{}",
+        "the scenarios ended with {}:\n{said}\n{}",
+        ended.status,
         String::from_utf8_lossy(&ended.stderr)
     );
     server.shutdown().await;

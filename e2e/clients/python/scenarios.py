@@ -329,16 +329,20 @@ def another_candidate_leads_when_the_first_one_stops(_api):
             except Stopped:
                 pass
 
-        threading.Thread(target=run, daemon=True).start()
-        return lock
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return lock, thread
 
-    first = candidate("one")
+    first, _ = candidate("one")
     assert started["one"].wait(DEADLINE)
-    second = candidate("two")
+    second, thread = candidate("two")
     assert not started["two"].is_set()
     first.stopped = True
     assert started["two"].wait(DEADLINE)
     second.stopped = True
+    # Nothing may run any more when the interpreter ends.
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
 
 
 SCENARIOS = [
