@@ -12,6 +12,7 @@ use crate::request::Request;
 use crate::request::path::{self, ResourcePath, Target};
 use crate::status::Status;
 use crate::storage::{Storage, StorageError, Stored};
+use crate::verbs::EventLines;
 use crate::{discovery, objects, openapi, verbs};
 
 /// Everything that requests and controllers share.
@@ -21,6 +22,8 @@ pub struct Api {
     pub storage: Arc<dyn Storage>,
     /// Which kinds are served.
     pub registry: Registry,
+    /// Recent events, as watches send them.
+    pub event_lines: EventLines,
     /// Ends watches.
     pub shutdown: CancellationToken,
 }
@@ -44,6 +47,7 @@ impl Api {
         Self {
             storage,
             registry: Registry::new(),
+            event_lines: EventLines::default(),
             shutdown,
         }
     }

@@ -3,7 +3,7 @@
 use crate::status::Status;
 
 /// How a body is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// `application/json`.
     Json,
@@ -14,7 +14,7 @@ pub enum Encoding {
 }
 
 /// In which form objects are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// As they are.
     Object,
@@ -27,7 +27,7 @@ pub enum Form {
 }
 
 /// What a client wants to get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Encoding.
     pub encoding: Encoding,

@@ -4,6 +4,7 @@ mod apply;
 mod create;
 mod decode;
 mod delete;
+mod event_lines;
 mod get;
 mod list;
 mod patch;
@@ -24,6 +25,7 @@ use crate::request::media;
 use crate::status::Status;
 
 pub use delete::{DeleteOptions, Propagation, delete_object};
+pub use event_lines::EventLines;
 pub use scale::replicas;
 pub use write::{is_ready_to_go, modify};
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -28,6 +29,8 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// How long a watch lasts if the client does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
+/// How many bytes of events are sent in one piece; one TLS record has no more.
+const PIECE: usize = 16 * 1024;
 
 /// A watch between two events.
 struct Watch {
@@ -82,8 +85,8 @@ pub async fn watch(
     watch.next_bookmark = watch.next_bookmark.min(watch.last_bookmark());
     watch.begin(&options).await?;
     let lines = stream::unfold(watch, |mut watch| async move {
-        let line = watch.next().await?;
-        Some((Ok::<_, Infallible>(line), watch))
+        let lines = watch.next().await?;
+        Some((Ok::<_, Infallible>(lines), watch))
     });
     Ok(Answer::bytes("application/json", Body::from_stream(lines)))
 }
@@ -133,11 +136,11 @@ impl Watch {
         Ok(())
     }
 
-    /// The next line; none at the end.
+    /// The next lines; none at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(line) = self.ready.pop_front() {
-                return Some(line);
+            if let Some(lines) = take_lines(&mut self.ready) {
+                return Some(lines);
             }
             if self.ended {
                 return None;
@@ -176,6 +179,9 @@ impl Watch {
 
     /// Turns a change into the event that it is for this selection.
     fn change(&mut self, change: &Change) {
+        if self.selection.is_empty() && self.wanted.form != Form::Table {
+            return self.shared_change(change);
+        }
         let at = |value: &Bytes| Stored {
             key: change.key.clone(),
             value: value.clone(),
@@ -194,6 +200,34 @@ impl Watch {
             (Some(object), None) => self.push("DELETED", object),
             (None, None) => {}
         }
+    }
+
+    /// The event of a change for those who want everything: the same for all of them.
+    fn shared_change(&mut self, change: &Change) {
+        let (event, value) = match (&change.before, &change.after) {
+            (None, Some(after)) => ("ADDED", after),
+            (Some(_), Some(after)) => ("MODIFIED", after),
+            (Some(before), None) => ("DELETED", &before.value),
+            (None, None) => return,
+        };
+        let write = || {
+            let stored = Stored {
+                key: change.key.clone(),
+                value: value.clone(),
+                revision: change.revision,
+            };
+            let object = api::decode(&self.kind, &stored).ok()?;
+            let object = match self.wanted.form {
+                Form::Partial | Form::PartialList => {
+                    answer::partial(&object, self.wanted.meta_version)
+                }
+                Form::Object | Form::Table => object,
+            };
+            Some(line(event, &object))
+        };
+        let lines = &self.api.event_lines;
+        let line = lines.get(change.revision, &self.kind, self.wanted, write);
+        self.ready.extend(line);
     }
 
     fn push(&mut self, event: &str, object: Value) {
@@ -254,8 +288,36 @@ impl Watch {
     }
 
     fn line(&mut self, event: &str, object: &Value) {
-        let mut line = json!({"type": event, "object": object}).to_string();
-        line.push('\n');
-        self.ready.push_back(line.into());
+        self.ready.push_back(line(event, object));
     }
+}
+
+/// The lines that are ready, as many as go well into one piece: every piece that is sent costs
+/// more than copying some.
+fn take_lines(ready: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let first = ready.pop_front()?;
+    let fits = |next: &Bytes, length: usize| length + next.len() <= PIECE;
+    if ready.front().is_none_or(|next| !fits(next, first.len())) {
+        return Some(first);
+    }
+    let mut piece = BytesMut::with_capacity(PIECE);
+    piece.extend_from_slice(&first);
+    while let Some(next) = ready.pop_front_if(|next| fits(next, piece.len())) {
+        piece.extend_from_slice(&next);
+    }
+    Some(piece.freeze())
+}
+
+/// An event as it is sent.
+fn line(event: &str, object: &Value) -> Bytes {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        #[serde(rename = "type")]
+        event: &'a str,
+        object: &'a Value,
+    }
+    let event = Event { event, object };
+    let mut line = serde_json::to_vec(&event).expect("a JSON value can be written");
+    line.push(b'\n');
+    line.into()
 }

@@ -1,0 +1,124 @@
+//! Events as they are sent, made once and shared by all watches that send the same.
+//!
+//! Most watches of a collection want everything in it. For them an event is the same bytes, so
+//! it is decoded and written once, by the first that gets to it, whatever storage it comes from.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+
+use crate::registry::Kind;
+use crate::request::media::Wanted;
+use crate::storage::Revision;
+
+/// How many bytes of events are kept. Watches that are further behind make theirs themselves.
+const LIMIT: usize = 8 * 1024 * 1024;
+/// What keeping an event costs beside its bytes, roughly.
+const OVERHEAD: usize = 256;
+
+/// What an event shows: the write, in which version of the kind, in which form. The kind counts
+/// as the thing it is: when a definition changes, its kinds are made anew.
+type Key = (Revision, usize, Wanted);
+
+/// Recent events as they are sent.
+#[derive(Debug, Default)]
+pub struct EventLines(Mutex<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    lines: HashMap<Key, Line>,
+    /// What was made, in that order, and its cost.
+    made: VecDeque<(Key, usize)>,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    /// Keeps the address in the key from being used again.
+    _kind: Arc<Kind>,
+    text: Arc<OnceLock<Option<Bytes>>>,
+}
+
+impl EventLines {
+    /// The line of an event; `write` makes it if nobody has yet. None if it cannot be made.
+    pub fn get(
+        &self,
+        revision: Revision,
+        kind: &Arc<Kind>,
+        wanted: Wanted,
+        write: impl FnOnce() -> Option<Bytes>,
+    ) -> Option<Bytes> {
+        let key = (revision, Arc::as_ptr(kind) as usize, wanted);
+        let text = self.lock().entry(key, kind);
+        let mut length = None;
+        // Others who want the same line wait for it here, and not for the lock.
+        let line = text.get_or_init(|| {
+            let line = write();
+            length = Some(line.as_ref().map_or(0, Bytes::len));
+            line
+        });
+        if let Some(length) = length {
+            self.lock().keep(key, length + OVERHEAD);
+        }
+        line.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recent {
+    fn entry(&mut self, key: Key, kind: &Arc<Kind>) -> Arc<OnceLock<Option<Bytes>>> {
+        let line = self.lines.entry(key).or_insert_with(|| Line {
+            _kind: kind.clone(),
+            text: Arc::default(),
+        });
+        line.text.clone()
+    }
+
+    /// Counts a line that was made, and forgets the oldest ones if it is too much.
+    fn keep(&mut self, key: Key, cost: usize) {
+        self.made.push_back((key, cost));
+        self.bytes += cost;
+        while self.bytes > LIMIT
+            && let Some((oldest, cost)) = self.made.pop_front()
+        {
+            self.lines.remove(&oldest);
+            self.bytes -= cost;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+
+    fn line(lines: &EventLines, revision: Revision, text: &str) -> Option<Bytes> {
+        let kind = Registry::new().find("", "v1", "pods").unwrap();
+        let write = || Some(Bytes::copy_from_slice(text.as_bytes()));
+        lines.get(revision, &kind, Wanted::default(), write)
+    }
+
+    #[test]
+    fn a_line_is_made_once() {
+        let lines = EventLines::default();
+        assert_eq!(line(&lines, 7, "a").unwrap(), "a");
+        assert_eq!(line(&lines, 7, "b").unwrap(), "a");
+        assert_eq!(line(&lines, 8, "b").unwrap(), "b");
+    }
+
+    #[test]
+    fn old_lines_are_forgotten_when_there_are_too_many() {
+        let lines = EventLines::default();
+        let large = "x".repeat(LIMIT / 4);
+        for revision in 0..8 {
+            line(&lines, revision, &large);
+        }
+        assert_eq!(line(&lines, 7, "new").unwrap().len(), large.len());
+        assert_eq!(line(&lines, 0, "new").unwrap(), "new");
+        assert!(lines.lock().bytes <= LIMIT);
+    }
+}
