@@ -13,6 +13,10 @@ use super::{Change, Changes, Expected, Page, Revision, Storage, StorageError, St
 /// How many changes are kept unless told otherwise.
 const HISTORY: usize = 8192;
 
+/// How many bytes of old values are kept for the sake of the history alone: large objects that
+/// change often would need far more memory than what is stored.
+const HISTORY_BYTES: usize = 48 * 1024 * 1024;
+
 /// The revision of an empty storage. Not 0: that means "any version" in list and watch requests.
 const FIRST: Revision = 1;
 
@@ -30,6 +34,9 @@ struct State {
     entries: BTreeMap<Arc<str>, Stored>,
     /// Changes in the order of their revisions, without gaps.
     history: VecDeque<Arc<Change>>,
+    /// The bytes of the values before the remembered changes; those after are stored anyway, or
+    /// are the values before later changes.
+    history_bytes: usize,
 }
 
 impl Default for Memory {
@@ -45,6 +52,7 @@ impl Memory {
             revision: FIRST,
             entries: BTreeMap::new(),
             history: VecDeque::new(),
+            history_bytes: 0,
         };
         Self {
             state: Mutex::new(state),
@@ -64,6 +72,17 @@ impl State {
         self.history
             .front()
             .map_or(self.revision, |change| change.revision - 1)
+    }
+
+    /// Adds a change to the history, and forgets the oldest ones if it is too much.
+    fn remember(&mut self, change: Change, limit: usize) {
+        self.history_bytes += bytes_before(&change);
+        self.history.push_back(Arc::new(change));
+        while (self.history.len() > limit || self.history_bytes > HISTORY_BYTES)
+            && let Some(forgotten) = self.history.pop_front()
+        {
+            self.history_bytes -= bytes_before(&forgotten);
+        }
     }
 
     fn check_reach(&self, revision: Revision) -> Result<(), StorageError> {
@@ -97,6 +116,13 @@ impl State {
             .take_while(move |(key, _)| key.starts_with(prefix))
             .map(|(_, stored)| stored)
     }
+}
+
+fn bytes_before(change: &Change) -> usize {
+    change
+        .before
+        .as_ref()
+        .map_or(0, |before| before.value.len())
 }
 
 #[async_trait]
@@ -173,15 +199,13 @@ impl Storage for Memory {
                 state.entries.remove(&key);
             }
         }
-        state.history.push_back(Arc::new(Change {
+        let change = Change {
             key,
             revision,
             before,
             after: value,
-        }));
-        while state.history.len() > self.history_limit {
-            state.history.pop_front();
-        }
+        };
+        state.remember(change, self.history_limit);
         drop(state);
         // Two writers may get here in either order; watchers must never see the number fall.
         self.newest.send_if_modified(|newest| {
@@ -297,6 +321,22 @@ mod tests {
         let keys: Vec<&str> = seen.changes.iter().map(|change| &*change.key).collect();
         assert_eq!(keys, ["x/a", "x/b"]);
         assert_eq!(seen.revision, storage.revision().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn large_old_values_fall_out_of_the_history_sooner() {
+        let storage = Memory::default();
+        let large = "x".repeat(HISTORY_BYTES / 4);
+        let mut expected = Expected::Absent;
+        for _ in 0..7 {
+            let written = storage.write("a", expected, text(&large)).await;
+            expected = Expected::Revision(written.unwrap());
+        }
+        let kept = storage.lock().history.len();
+        assert_eq!(kept, 4);
+        assert!(storage.lock().history_bytes <= HISTORY_BYTES);
+        let gone = storage.changes("", FIRST).await;
+        assert!(matches!(gone, Err(StorageError::Compacted { .. })));
     }
 
     #[tokio::test]
