@@ -187,9 +187,12 @@ pub fn error(status: &Status) -> Response {
 
 fn write(code: StatusCode, value: &Value, encoding: Encoding) -> Response {
     let (content_type, text) = match encoding {
-        Encoding::Json | Encoding::Protobuf => ("application/json", value.to_string()),
+        Encoding::Json | Encoding::Protobuf => (
+            "application/json",
+            serde_json::to_vec(value).expect("a JSON value can be written"),
+        ),
         Encoding::Yaml => match serde_saphyr::to_string(value) {
-            Ok(text) => ("application/yaml", text),
+            Ok(text) => ("application/yaml", text.into_bytes()),
             Err(failure) => {
                 let status = Status::internal(format!("cannot write YAML: {failure}"));
                 return write(status.code, &status.to_value(), Encoding::Json);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::Method;
-use serde_json::Value;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
@@ -149,11 +150,39 @@ pub fn fit_to_schema(kind: &Kind, object: &mut Value) {
 
 /// Turns an object into what is stored.
 pub fn encode(kind: &Kind, object: &Value) -> bytes::Bytes {
-    let mut object = objects::to_storage(kind, object.clone());
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("resourceVersion");
+    let object = objects::to_storage(kind, object);
+    let text = serde_json::to_vec(&Unversioned(&object)).expect("a JSON value can be written");
+    // A copy of just its length: text that grows while it is written takes more than it needs.
+    bytes::Bytes::copy_from_slice(&text)
+}
+
+/// An object, written without its resourceVersion.
+struct Unversioned<'a>(&'a Value);
+
+impl Serialize for Unversioned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Value::Object(fields) = self.0 else {
+            return self.0.serialize(serializer);
+        };
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in fields {
+            match value {
+                Value::Object(metadata) if name == "metadata" => {
+                    map.serialize_entry(name, &UnversionedMetadata(metadata))?;
+                }
+                value => map.serialize_entry(name, value)?,
+            }
+        }
+        map.end()
     }
-    object.to_string().into()
+}
+
+struct UnversionedMetadata<'a>(&'a Map<String, Value>);
+
+impl Serialize for UnversionedMetadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| *name != "resourceVersion"))
+    }
 }
 
 /// What a failure of the storage is for a client.
@@ -174,4 +203,22 @@ pub fn now() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_stored_without_its_version() {
+        let kind = Registry::new().find("", "v1", "configmaps").unwrap();
+        let object = json!({
+            "metadata": {"name": "a", "resourceVersion": "7", "uid": "u"},
+            "data": {"resourceVersion": "stays"},
+        });
+        let expected = r#"{"metadata":{"name":"a","uid":"u"},"data":{"resourceVersion":"stays"}}"#;
+        assert_eq!(encode(&kind, &object), expected);
+    }
 }

@@ -71,9 +71,13 @@ impl FieldSet {
 
     /// The paths that are in one of the sets.
     pub(super) fn union(&self, other: &FieldSet) -> FieldSet {
-        let mut union = self.clone();
-        union.extend(other.clone());
-        union
+        self.clone().and(other.clone())
+    }
+
+    /// The paths of this set, and those of another one.
+    pub(super) fn and(mut self, other: FieldSet) -> FieldSet {
+        self.extend(other);
+        self
     }
 
     /// The paths that are in both sets.

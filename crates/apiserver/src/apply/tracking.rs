@@ -49,7 +49,7 @@ pub fn track_update(
         &request.api_version,
         request.subresource.as_deref(),
     );
-    own_changes(managers, identity, &comparison, request).write(after);
+    own_changes(managers, identity, comparison, request).write(after);
 }
 
 /// The owners from which an update starts.
@@ -78,17 +78,18 @@ fn changes(before: Option<&Value>, after: &Value, types: &TypeInfo) -> Compariso
 fn own_changes(
     mut managers: Managers,
     identity: Identity,
-    comparison: &Comparison,
+    comparison: Comparison,
     request: &UpdateRequest,
 ) -> Managers {
-    let written = comparison.added.union(&comparison.modified);
-    managers.release(&written.union(&comparison.removed), None);
+    let written = comparison.added.and(comparison.modified);
+    managers.release(&written, None);
+    managers.release(&comparison.removed, None);
     let written = written.difference(&UNOWNED_FIELDS);
     if written.is_empty() {
         return managers;
     }
     let fields = match managers.0.remove(&identity) {
-        Some(before) => before.fields.set().union(&written),
+        Some(before) => before.fields.set().into_owned().and(written),
         None => written,
     };
     let ownership = Ownership {
@@ -110,7 +111,7 @@ pub(super) fn own_everything(
     own_changes(
         Managers::default(),
         identity,
-        &changes(None, object, types),
+        changes(None, object, types),
         request,
     )
 }

@@ -1,5 +1,7 @@
 //! Kinds that two API groups serve: events are stored as core events.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::registry::Kind;
@@ -20,11 +22,11 @@ fn is_new_event(kind: &Kind) -> bool {
 }
 
 /// Turns an object of this kind into the form in which it is stored.
-pub fn to_storage(kind: &Kind, object: Value) -> Value {
+pub fn to_storage<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     if !is_new_event(kind) {
-        return object;
+        return Cow::Borrowed(object);
     }
-    let mut object = rename(object, |key| {
+    let mut object = rename(object.clone(), |key| {
         EVENT_FIELDS
             .iter()
             .find(|(new, _)| *new == key)
@@ -32,7 +34,7 @@ pub fn to_storage(kind: &Kind, object: Value) -> Value {
     });
     object["apiVersion"] = "v1".into();
     super::events::core_defaults(&mut object);
-    object
+    Cow::Owned(object)
 }
 
 /// Turns a stored object into one of this kind.

@@ -47,17 +47,14 @@ pub fn defaults(event: &mut Value) {
 /// What is wrong with an Event. Both groups name fields as the core group does; only the new
 /// group is strict, and lets nothing but the series change.
 pub fn validate(kind: &Kind, event: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let event = convert::to_storage(kind, event.clone());
+    let event = convert::to_storage(kind, event);
     let mut causes = validate_about(&event);
     if kind.group.is_empty() {
         return causes;
     }
     match old {
         None => causes.extend(validate_new(&event)),
-        Some(old) => causes.extend(validate_change(
-            &event,
-            &convert::to_storage(kind, old.clone()),
-        )),
+        Some(old) => causes.extend(validate_change(&event, &convert::to_storage(kind, old))),
     }
     causes
 }

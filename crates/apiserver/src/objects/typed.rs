@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use k8s_openapi::schemars::JsonSchema;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::shape::{Shape, Shapes, open_api_definitions};
 
@@ -149,27 +150,30 @@ impl Decoder<'_> {
         let Value::Object(map) = value else {
             return Err(mismatch(value, path, short(name)));
         };
-        let mut kept = Map::with_capacity(map.len());
-        for (key, mut value) in std::mem::take(map) {
-            let length = path.len();
+        let mut outcome = Ok(());
+        let length = path.len();
+        map.retain(|key, value| {
+            // What is wrong first is what is told.
+            if outcome.is_err() {
+                return true;
+            }
+            path.truncate(length);
             if !path.is_empty() {
                 path.push('.');
             }
-            path.push_str(&key);
-            match fields.shapes.get(&key) {
-                None => self.decoded.unknown.push(path.clone()),
-                Some(_) if value.is_null() => {}
-                Some(shape) => {
-                    self.value(&mut value, shape, path)?;
-                    if fields.required.contains(&key) || !is_left_out(&key, &value, shape) {
-                        kept.insert(key, value);
-                    }
-                }
+            path.push_str(key);
+            let Some(shape) = fields.shapes.get(key) else {
+                self.decoded.unknown.push(path.clone());
+                return false;
+            };
+            if value.is_null() {
+                return false;
             }
-            path.truncate(length);
-        }
-        *map = kept;
-        Ok(())
+            outcome = self.value(value, shape, path);
+            fields.required.contains(key) || !is_left_out(key, value, shape)
+        });
+        path.truncate(length);
+        outcome
     }
 
     fn value(&mut self, value: &mut Value, shape: &Shape, path: &mut String) -> Result<(), String> {
@@ -201,7 +205,8 @@ impl Decoder<'_> {
         };
         let length = path.len();
         for (index, item) in list.iter_mut().enumerate() {
-            path.push_str(&format!("[{index}]"));
+            // Writing into a text cannot fail.
+            let _ = write!(path, "[{index}]");
             self.value(item, items, path)?;
             path.truncate(length);
         }

@@ -30,7 +30,7 @@ pub fn parse(bytes: &[u8], encoding: Encoding) -> Result<Document, String> {
         Encoding::Json => {
             let mut deserializer = serde_json::Deserializer::from_slice(bytes);
             let seed = Seed {
-                path: String::new(),
+                path: Path::Root,
                 duplicates: &duplicates,
                 depth: 0,
             };
@@ -55,7 +55,7 @@ fn yaml(bytes: &[u8], duplicates: &RefCell<Vec<String>>) -> Result<Value, String
     };
     let read = |deserializer: serde_saphyr::Deserializer<'_, '_>| {
         let seed = Seed {
-            path: String::new(),
+            path: Path::Root,
             duplicates,
             depth: 0,
         };
@@ -65,15 +65,37 @@ fn yaml(bytes: &[u8], duplicates: &RefCell<Vec<String>>) -> Result<Value, String
         .map_err(|error| format!("yaml: {error}"))
 }
 
+/// Where a value is. Texts are made of it only if there is something to say about it.
+#[derive(Clone, Copy)]
+enum Path<'a> {
+    Root,
+    Key(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, usize),
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Path::Root => Ok(()),
+            Path::Key(Path::Root, key) => f.write_str(key),
+            Path::Key(outer, key) => write!(f, "{outer}.{key}"),
+            Path::Item(outer, index) => write!(f, "{outer}[{index}]"),
+        }
+    }
+}
+
 /// Reads a value and notes duplicate keys of objects.
 struct Seed<'a> {
-    path: String,
+    path: Path<'a>,
     duplicates: &'a RefCell<Vec<String>>,
     depth: usize,
 }
 
-impl Seed<'_> {
-    fn inner(&self, path: String) -> Self {
+impl<'a> Seed<'a> {
+    fn inner<'b>(&'b self, path: Path<'b>) -> Seed<'b>
+    where
+        'a: 'b,
+    {
         Seed {
             path,
             duplicates: self.duplicates,
@@ -131,7 +153,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(item) =
-            access.next_element_seed(self.inner(format!("{}[{}]", self.path, list.len())))?
+            access.next_element_seed(self.inner(Path::Item(&self.path, list.len())))?
         {
             list.push(item);
         }
@@ -141,14 +163,12 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let path = match self.path.as_str() {
-                "" => key.clone(),
-                path => format!("{path}.{key}"),
-            };
-            let value = access.next_value_seed(self.inner(path.clone()))?;
-            if map.insert(key, value).is_some() {
-                self.duplicates.borrow_mut().push(path);
+            let path = Path::Key(&self.path, &key);
+            let value = access.next_value_seed(self.inner(path))?;
+            if map.contains_key(&key) {
+                self.duplicates.borrow_mut().push(path.to_string());
             }
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

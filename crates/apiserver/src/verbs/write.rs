@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::api::{self, Api};
 use crate::managed::{self, Writer};
@@ -80,7 +80,7 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
         return Err(Status::invalid(kind.kind_name(), name_of(old), causes).into());
     }
     api::fit_to_schema(kind, &mut new);
-    if without_times(&new) == without_times(old) {
+    if same_but_for_times(&new, old) {
         return Ok(old.clone());
     }
     let gone = is_ready_to_go(kind, &new);
@@ -372,17 +372,12 @@ fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
     if !kind.behaviour.generation {
         return;
     }
-    let ignored = |key: &str| key == "metadata" || key == "status" && kind.has_status();
-    let desired = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        let mut fields: Vec<_> = fields
-            .filter(|(key, _)| !ignored(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        fields
+    let ignored: &[&str] = if kind.has_status() {
+        &["metadata", "status"]
+    } else {
+        &["metadata"]
     };
-    if desired(new) != desired(old) {
+    if !same_fields(new, old, ignored) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
         new["metadata"]["generation"] = (generation + 1).into();
     }
@@ -418,16 +413,39 @@ pub fn is_ready_to_go(kind: &Kind, object: &Value) -> bool {
     !metadata["deletionTimestamp"].is_null() && !waits
 }
 
-/// The object without what changes when nothing changes.
-fn without_times(object: &Value) -> Value {
-    let mut object = object.clone();
-    let managed = object["metadata"]
-        .get_mut("managedFields")
-        .and_then(Value::as_array_mut);
-    for entry in managed.into_iter().flatten() {
-        entry["time"] = json!(null);
-    }
-    object
+/// Whether two versions of an object differ in nothing but what changes when nothing changes: the
+/// times in managed fields.
+fn same_but_for_times(one: &Value, other: &Value) -> bool {
+    same_fields(one, other, &["metadata"])
+        && same_fields(&one["metadata"], &other["metadata"], &["managedFields"])
+        && match (managers(one), managers(other)) {
+            (Some(one), Some(other)) => {
+                one.len() == other.len()
+                    && one
+                        .iter()
+                        .zip(other)
+                        .all(|(a, b)| same_fields(a, b, &["time"]))
+            }
+            (one, other) => one == other,
+        }
+}
+
+fn managers(object: &Value) -> Option<&Vec<Value>> {
+    object["metadata"]["managedFields"].as_array()
+}
+
+/// Whether two values have the same fields but for some.
+fn same_fields(one: &Value, other: &Value, ignored: &[&str]) -> bool {
+    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
+        return one == other;
+    };
+    let counted = |name: &String| !ignored.contains(&name.as_str());
+    let count = |map: &Map<String, Value>| map.keys().filter(|name| counted(name)).count();
+    count(one) == count(other)
+        && one
+            .iter()
+            .filter(|(name, _)| counted(name))
+            .all(|(name, value)| other.get(name) == Some(value))
 }
 
 fn name_of(object: &Value) -> &str {
@@ -436,7 +454,30 @@ fn name_of(object: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_version_that_differs_in_times_alone_is_the_same() {
+        let object = |data: &str, manager: &str, time: &str| {
+            json!({
+                "metadata": {"name": "a", "managedFields": [{"manager": manager, "time": time}]},
+                "data": data,
+            })
+        };
+        let old = object("1", "me", "2001-01-01T00:00:00Z");
+        for (new, same) in [
+            (object("1", "me", "2002-01-01T00:00:00Z"), true),
+            (object("2", "me", "2001-01-01T00:00:00Z"), false),
+            (object("1", "you", "2001-01-01T00:00:00Z"), false),
+            (json!({"metadata": {"name": "a"}, "data": "1"}), false),
+            (json!({"metadata": old["metadata"]}), false),
+        ] {
+            assert_eq!(same_but_for_times(&new, &old), same, "{new}");
+            assert_eq!(same_but_for_times(&old, &new), same, "{new}");
+        }
+    }
 
     #[test]
     fn generated_names_fit_into_a_label() {
