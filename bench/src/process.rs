@@ -37,6 +37,14 @@ pub fn processor_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
+/// The processor time that this process has used so far.
+///
+/// # Errors
+/// If `/proc` is not there.
+pub fn own_processor_time() -> anyhow::Result<Duration> {
+    processor_time(std::process::id())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,10 @@
 //! How many writes a second a server takes while clients watch all of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use http::Method;
+use nico_bench::process;
 use nico_bench::table::{Against, Table};
 use tokio::task::JoinSet;
 
@@ -27,9 +28,22 @@ pub async fn measure(sizes: &Sizes, table: &mut Table) -> anyhow::Result<()> {
         );
         table.add(
             format!("{what}: processor time of the server"),
-            outcome.microseconds_per_write,
+            outcome.server_microseconds,
             "µs a write",
             Against::Nothing,
+        );
+        table.add(
+            format!("{what}: processor time of all clients"),
+            outcome.client_microseconds,
+            "µs a write",
+            Against::Nothing,
+        );
+        // What else runs on the machine lowers the rate, but hardly the processor time.
+        table.add(
+            format!("{what}: rate at which both would use up two cores"),
+            2e6 / (outcome.server_microseconds + outcome.client_microseconds),
+            "/s",
+            Against::AtLeast(5000.0),
         );
         table.add(
             format!("{what}: memory at the end"),
@@ -43,7 +57,10 @@ pub async fn measure(sizes: &Sizes, table: &mut Table) -> anyhow::Result<()> {
 
 struct Outcome {
     writes_per_second: f64,
-    microseconds_per_write: f64,
+    /// Processor time of the server for a write and its events.
+    server_microseconds: f64,
+    /// Processor time of the writers and the watchers for a write and its events.
+    client_microseconds: f64,
 }
 
 /// Every writer writes one object after the other, for a while. The time ends when the last
@@ -55,7 +72,8 @@ async fn write(server: &Running, sizes: &Sizes, method: &Method) -> anyhow::Resu
     for _ in 0..sizes.writers {
         clients.push(endpoint.connect().await?);
     }
-    let used = server.processor_time()?;
+    let times = || anyhow::Ok((server.processor_time()?, process::own_processor_time()?));
+    let (server_before, clients_before) = times()?;
     let begun = Instant::now();
     let end = begun + sizes.duration;
     let mut writers = JoinSet::new();
@@ -86,9 +104,13 @@ async fn write(server: &Running, sizes: &Sizes, method: &Method) -> anyhow::Resu
     }
     watchers.finish(writes).await?;
     let elapsed = begun.elapsed();
-    let used = server.processor_time()?.saturating_sub(used);
+    let (server_after, clients_after) = times()?;
+    let for_a_write = |before: Duration, after: Duration| {
+        after.saturating_sub(before).as_secs_f64() * 1e6 / writes as f64
+    };
     Ok(Outcome {
         writes_per_second: writes as f64 / elapsed.as_secs_f64(),
-        microseconds_per_write: used.as_secs_f64() * 1e6 / writes as f64,
+        server_microseconds: for_a_write(server_before, server_after),
+        client_microseconds: for_a_write(clients_before, clients_after),
     })
 }
