@@ -10,16 +10,17 @@ use bytes::Bytes;
 
 use crate::registry::Kind;
 use crate::request::media::Wanted;
-use crate::storage::Revision;
+use crate::storage::{Change, Revision};
 
 /// How many bytes of events are kept. Watches that are further behind make theirs themselves.
 const LIMIT: usize = 8 * 1024 * 1024;
 /// What keeping an event costs beside its bytes, roughly.
 const OVERHEAD: usize = 256;
 
-/// What an event shows: the write, in which version of the kind, in which form. The kind counts
-/// as the thing it is: when a definition changes, its kinds are made anew.
-type Key = (Revision, usize, Wanted);
+/// What an event shows: the write, in which version of the kind, in which form. A storage may
+/// write several keys at one revision. The kind counts as the thing it is: when a definition
+/// changes, its kinds are made anew.
+type Key = (Revision, Arc<str>, usize, Wanted);
 
 /// Recent events as they are sent.
 #[derive(Debug, Default)]
@@ -44,13 +45,14 @@ impl EventLines {
     /// The line of an event; `write` makes it if nobody has yet. None if it cannot be made.
     pub fn get(
         &self,
-        revision: Revision,
+        change: &Change,
         kind: &Arc<Kind>,
         wanted: Wanted,
         write: impl FnOnce() -> Option<Bytes>,
     ) -> Option<Bytes> {
-        let key = (revision, Arc::as_ptr(kind) as usize, wanted);
-        let text = self.lock().entry(key, kind);
+        let kind_address = Arc::as_ptr(kind) as usize;
+        let key = (change.revision, change.key.clone(), kind_address, wanted);
+        let text = self.lock().entry(&key, kind);
         let mut length = None;
         // Others who want the same line wait for it here, and not for the lock.
         let line = text.get_or_init(|| {
@@ -70,12 +72,17 @@ impl EventLines {
 }
 
 impl Recent {
-    fn entry(&mut self, key: Key, kind: &Arc<Kind>) -> Arc<OnceLock<Option<Bytes>>> {
-        let line = self.lines.entry(key).or_insert_with(|| Line {
+    fn entry(&mut self, key: &Key, kind: &Arc<Kind>) -> Arc<OnceLock<Option<Bytes>>> {
+        if let Some(line) = self.lines.get(key) {
+            return line.text.clone();
+        }
+        let line = Line {
             _kind: kind.clone(),
             text: Arc::default(),
-        });
-        line.text.clone()
+        };
+        let text = line.text.clone();
+        self.lines.insert(key.clone(), line);
+        text
     }
 
     /// Counts a line that was made, and forgets the oldest ones if it is too much.
@@ -96,18 +103,25 @@ mod tests {
     use super::*;
     use crate::registry::Registry;
 
-    fn line(lines: &EventLines, revision: Revision, text: &str) -> Option<Bytes> {
+    fn line(lines: &EventLines, revision: Revision, key: &str, text: &str) -> Option<Bytes> {
         let kind = Registry::new().find("", "v1", "pods").unwrap();
+        let change = Change {
+            key: key.into(),
+            revision,
+            before: None,
+            after: None,
+        };
         let write = || Some(Bytes::copy_from_slice(text.as_bytes()));
-        lines.get(revision, &kind, Wanted::default(), write)
+        lines.get(&change, &kind, Wanted::default(), write)
     }
 
     #[test]
     fn a_line_is_made_once() {
         let lines = EventLines::default();
-        assert_eq!(line(&lines, 7, "a").unwrap(), "a");
-        assert_eq!(line(&lines, 7, "b").unwrap(), "a");
-        assert_eq!(line(&lines, 8, "b").unwrap(), "b");
+        assert_eq!(line(&lines, 7, "a", "first").unwrap(), "first");
+        assert_eq!(line(&lines, 7, "a", "again").unwrap(), "first");
+        assert_eq!(line(&lines, 7, "b", "other").unwrap(), "other");
+        assert_eq!(line(&lines, 8, "a", "next").unwrap(), "next");
     }
 
     #[test]
@@ -115,10 +129,10 @@ mod tests {
         let lines = EventLines::default();
         let large = "x".repeat(LIMIT / 4);
         for revision in 0..8 {
-            line(&lines, revision, &large);
+            line(&lines, revision, "a", &large);
         }
-        assert_eq!(line(&lines, 7, "new").unwrap().len(), large.len());
-        assert_eq!(line(&lines, 0, "new").unwrap(), "new");
+        assert_eq!(line(&lines, 7, "a", "new").unwrap().len(), large.len());
+        assert_eq!(line(&lines, 0, "a", "new").unwrap(), "new");
         assert!(lines.lock().bytes <= LIMIT);
     }
 }

@@ -226,7 +226,7 @@ impl Watch {
             Some(line(event, &object))
         };
         let lines = &self.api.event_lines;
-        let line = lines.get(change.revision, &self.kind, self.wanted, write);
+        let line = lines.get(change, &self.kind, self.wanted, write);
         self.ready.extend(line);
     }
 
