@@ -19,33 +19,15 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, ResourceExt};
-use nico_apiserver::Server;
+use kube::{Client, ResourceExt};
 use serde_json::json;
+
+use support::{config, server};
 
 /// Longer than anything takes.
 const SOON: Duration = Duration::from_secs(20);
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_secs(3600);
-
-/// What a client needs to know, with requests never tried again.
-async fn config(server: &Server) -> Config {
-    let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).unwrap();
-    let options = KubeConfigOptions::default();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .unwrap();
-    config.default_retry = false;
-    config
-}
-
-/// A new server, and a client that does not try again by itself.
-async fn server() -> (Server, Client) {
-    let server = Server::builder().start().await.unwrap();
-    let client = Client::try_from(config(&server).await).unwrap();
-    (server, client)
-}
 
 fn maps(client: &Client) -> Api<ConfigMap> {
     Api::namespaced(client.clone(), "default")

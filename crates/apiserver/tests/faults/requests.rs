@@ -10,6 +10,7 @@ use kube::core::Status;
 use nico_apiserver::faults::{Fault, Nth, Refusal, Rule, Verb, When};
 use serde_json::json;
 
+use crate::support::persistent_client;
 use crate::{NEVER, config, create, map, maps, names, server, value};
 
 fn status<T: std::fmt::Debug>(answer: Result<T, kube::Error>) -> Status {
@@ -82,7 +83,8 @@ async fn too_many_requests_says_when_to_try_again() {
 
 #[tokio::test]
 async fn a_client_that_tries_again_waits_as_long_as_it_is_told() {
-    let (server, client) = crate::support::server().await;
+    let (server, _) = server().await;
+    let client = persistent_client(&server).await;
     let refusal = Refusal::TooManyRequests { retry_after: 1 };
     let busy = server
         .faults()
@@ -96,7 +98,7 @@ async fn a_client_that_tries_again_waits_as_long_as_it_is_told() {
 #[tokio::test]
 async fn a_client_tries_again_after_503_and_504_and_not_after_500() {
     let (server, patient) = server().await;
-    let eager = crate::support::client(&server).await;
+    let eager = persistent_client(&server).await;
     for (refusal, code, reason, again) in [
         (Refusal::InternalError, 500, "InternalError", false),
         (Refusal::ServiceUnavailable, 503, "ServiceUnavailable", true),

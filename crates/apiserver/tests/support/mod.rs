@@ -6,8 +6,8 @@ pub mod cluster;
 
 use std::time::Duration;
 
-use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use nico_apiserver::Server;
 
 /// A new server, and a client with its administrator's certificate.
@@ -17,15 +17,27 @@ pub async fn server() -> (Server, Client) {
     (server, client)
 }
 
-/// A client with the administrator's certificate.
-pub async fn client(server: &Server) -> Client {
+/// What a client with the administrator's certificate needs to know. The first answer of the
+/// server counts, also if it asks to try again.
+pub async fn config(server: &Server) -> Config {
     let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).expect("the kubeconfig is valid");
     let options = KubeConfigOptions::default();
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .expect("the kubeconfig is complete");
-    // The first answer of the server counts, also if it asks to try again.
     config.default_retry = false;
+    config
+}
+
+/// A client that does not try again by itself.
+pub async fn client(server: &Server) -> Client {
+    Client::try_from(config(server).await).expect("the configuration is valid")
+}
+
+/// A client as `kube` makes it by default: it tries again when the server asks for that.
+pub async fn persistent_client(server: &Server) -> Client {
+    let mut config = config(server).await;
+    config.default_retry = true;
     Client::try_from(config).expect("the configuration is valid")
 }
 
