@@ -68,13 +68,27 @@ impl Lab {
     /// # Errors
     /// When one of them does not work.
     pub async fn start(hosts: &[(&str, u8)], environment: &[(&str, &str)]) -> Result<Self> {
+        let mut lab = Self::prepare(hosts, environment, &[]).await?;
+        lab.restart_operator()?;
+        Ok(lab)
+    }
+
+    /// Makes hosts, starts the API server with further options, applies the CRDs.
+    ///
+    /// # Errors
+    /// When one of them does not work.
+    pub async fn prepare(
+        hosts: &[(&str, u8)],
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self> {
         let nico = nico_binary()?;
         let stack = block_in_place(|| {
             let mut sandbox = Sandbox::create(&nico)?;
             sandbox.add_hosts(hosts)?;
-            anyhow::Ok(Stack::start(sandbox, environment)?)
+            anyhow::Ok(Stack::start_with(sandbox, environment, options)?)
         })?;
-        let mut lab = Self {
+        let lab = Self {
             kubectl: stack.kubectl(),
             client: stack.client().await?,
             stack,
@@ -84,7 +98,6 @@ impl Lab {
         }
         lab.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])
             .await?;
-        lab.restart_operator()?;
         Ok(lab)
     }
 

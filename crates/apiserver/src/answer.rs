@@ -87,6 +87,14 @@ impl Answer {
         self
     }
 
+    /// The HTTP status code.
+    pub fn code(&self) -> StatusCode {
+        match self {
+            Self::Document { code, .. } | Self::Object { code, .. } => *code,
+            Self::Raw(response) => response.status(),
+        }
+    }
+
     /// Writes the answer as the client wants it.
     pub fn respond(self, request: &Request) -> Response {
         let wanted = media::negotiate(request.header(&http::header::ACCEPT)).unwrap_or_default();

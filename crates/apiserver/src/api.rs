@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Attributes};
 use crate::answer::Answer;
 use crate::registry::{Kind, Registry};
 use crate::request::Request;
@@ -25,6 +26,8 @@ pub struct Api {
     pub registry: Registry,
     /// Recent events, as watches send them.
     pub event_lines: EventLines,
+    /// Who may do what.
+    pub access: Access,
     /// Ends watches.
     pub shutdown: CancellationToken,
 }
@@ -44,11 +47,12 @@ pub struct Scope<'a> {
 
 impl Api {
     /// A server's state with built-in kinds only.
-    pub fn new(storage: Arc<dyn Storage>, shutdown: CancellationToken) -> Self {
+    pub fn new(storage: Arc<dyn Storage>, access: Access, shutdown: CancellationToken) -> Self {
         Self {
             storage,
             registry: Registry::new(),
             event_lines: EventLines::default(),
+            access,
             shutdown,
         }
     }
@@ -58,8 +62,31 @@ impl Api {
     /// # Errors
     /// The Status to send instead.
     pub async fn handle(self: &Arc<Self>, request: &Request) -> Result<Answer, Status> {
-        match path::parse(&request.path) {
-            Target::Resource(path) => self.resource(path, request).await,
+        let target = path::parse(&request.path);
+        let attributes = Attributes::of(request, &target);
+        let received = jiff::Timestamp::now();
+        let decision = self.access.decide(&request.identity, &attributes);
+        let answer = if decision.allowed {
+            self.answer(&target, request).await
+        } else {
+            Err(attributes.forbidden(&request.identity, &decision.reason))
+        };
+        if let Some(audit) = self.access.audit() {
+            let code = answer
+                .as_ref()
+                .map_or_else(|status| status.code, Answer::code);
+            audit.note(request, &attributes, &decision, code, received);
+        }
+        answer
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        target: &Target,
+        request: &Request,
+    ) -> Result<Answer, Status> {
+        match target {
+            Target::Resource(path) => self.resource(path.clone(), request).await,
             Target::Unknown => Err(Status::unknown_path()),
             target if request.method != Method::GET && request.method != Method::HEAD => {
                 tracing::debug!(?target, "only resources can be written");
@@ -67,12 +94,12 @@ impl Api {
             }
             Target::Version => Ok(Answer::json(discovery::version())),
             Target::Health { endpoint, check } => {
-                discovery::health(&endpoint, check.as_deref(), &request.query)
+                discovery::health(endpoint, check.as_deref(), &request.query)
             }
             Target::OpenApiV2 => openapi::v2(&self.registry, request),
             Target::OpenApiV3Index => Ok(openapi::v3_index(&self.registry)),
-            Target::OpenApiV3 { group, version } => openapi::v3(&self.registry, &group, &version),
-            target => discovery::document(&self.registry, &target, request),
+            Target::OpenApiV3 { group, version } => openapi::v3(&self.registry, group, version),
+            target => discovery::document(&self.registry, target, request),
         }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! No production crate depends on it.
 
+mod access;
 mod answer;
 mod api;
 mod controllers;
@@ -37,5 +38,7 @@ pub mod patch;
 pub mod schema;
 pub mod storage;
 
+pub use access::{Authorization, SigningKeyError, TokenFileError};
 pub use server::{Builder, History, Server, StartError};
 pub use status::{Cause, Details, Status};
+pub use transport::CertificateError;

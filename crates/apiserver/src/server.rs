@@ -1,6 +1,7 @@
 //! Starting and ending a server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::access::{
+    self, Access, Audit, Authorization, MASTERS, SigningKey, SigningKeyError, TokenFileError,
+    Tokens,
+};
 use crate::api::Api;
 use crate::controllers::{self, Settings};
 use crate::faults::{Faults, Window};
 use crate::status::Status;
 use crate::storage::{Memory, Storage, StorageError};
 use crate::transport::{
-    CertificateError, Certificates, Connections, Credentials, Listener, kubeconfig, usual_names,
+    CertificateError, Certificates, Connections, Listener, kubeconfig, usual_names,
 };
 use crate::verbs;
 
@@ -43,6 +48,17 @@ pub enum StartError {
     /// The TLS library refuses the certificates.
     #[error("cannot use the certificates for TLS: {0}")]
     Tls(String),
+    /// The key for the tokens of ServiceAccounts cannot be used.
+    #[error("cannot use the signing key for tokens of ServiceAccounts: {0}")]
+    SigningKey(#[from] SigningKeyError),
+    /// The audit log cannot be written.
+    #[error("cannot write the audit log {path}")]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The storage does not work.
     #[error("cannot write the first objects: {0}")]
     Storage(#[from] Status),
@@ -52,7 +68,10 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Builder {
     listen: SocketAddr,
-    tokens: Vec<String>,
+    authorization: Authorization,
+    tokens: Tokens,
+    signing_key: Option<String>,
+    audit_log: Option<PathBuf>,
     names: Vec<String>,
     storage: Option<Arc<dyn Storage>>,
     faults: Faults,
@@ -65,6 +84,7 @@ pub struct Server {
     address: SocketAddr,
     url: String,
     kubeconfig: String,
+    certificates: Certificates,
     tasks: TaskTracker,
     connections: Arc<Connections>,
     faults: Faults,
@@ -90,10 +110,56 @@ impl Builder {
         self
     }
 
-    /// A bearer token that opens the server, beside the administrator's certificate.
+    /// How it is decided who may do what; everybody who is known may do everything, unless told
+    /// otherwise.
     #[must_use]
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.tokens.push(token.into());
+    pub fn authorization(mut self, authorization: Authorization) -> Self {
+        self.authorization = authorization;
+        self
+    }
+
+    /// A bearer token that opens the server as an administrator, beside the administrator's
+    /// certificate.
+    #[must_use]
+    pub fn token(self, token: impl AsRef<str>) -> Self {
+        self.user_token(token, "admin", &[MASTERS])
+    }
+
+    /// A bearer token of a user with groups.
+    #[must_use]
+    pub fn user_token(
+        mut self,
+        token: impl AsRef<str>,
+        user: impl AsRef<str>,
+        groups: &[&str],
+    ) -> Self {
+        self.tokens.add(token.as_ref(), user.as_ref(), "", groups);
+        self
+    }
+
+    /// Bearer tokens of users, as kube-apiserver's `--token-auth-file` has them: lines of
+    /// `token,user,uid,"group1,group2"`.
+    ///
+    /// # Errors
+    /// If a line is something else.
+    pub fn user_tokens(mut self, csv: &str) -> Result<Self, TokenFileError> {
+        self.tokens.add_file(csv)?;
+        Ok(self)
+    }
+
+    /// The key that signs the tokens of ServiceAccounts: PKCS#8 in PEM, of the curve P-256. One
+    /// is made at start unless told otherwise; servers of one cluster need the same.
+    #[must_use]
+    pub fn service_account_key(mut self, pem: impl Into<String>) -> Self {
+        self.signing_key = Some(pem.into());
+        self
+    }
+
+    /// A file to which a line is added for each request: who asked for what, whether they might,
+    /// and by which rule.
+    #[must_use]
+    pub fn audit_log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.audit_log = Some(path.into());
         self
     }
 
@@ -161,20 +227,35 @@ impl Builder {
         let shutdown = CancellationToken::new();
         let storage = self.storage.unwrap_or_else(|| Arc::new(Memory::default()));
         let window = Arc::new(Window::new(storage));
-        let api = Arc::new(Api::new(window.clone(), shutdown.clone()));
+        let key = match &self.signing_key {
+            Some(pem) => SigningKey::from_pem(pem)?,
+            None => SigningKey::generate()?,
+        };
+        let mut access = Access::new(self.authorization, self.tokens, key);
+        if let Some(path) = self.audit_log {
+            let audit =
+                Audit::to_file(&path).map_err(|source| StartError::Audit { path, source })?;
+            access = access.with_audit(audit);
+        }
+        let api = Arc::new(Api::new(window.clone(), access, shutdown.clone()));
         for namespace in NAMESPACES {
             ensure_namespace(&api, namespace).await?;
             controllers::furnish(&api, namespace, &certificates.authority).await?;
         }
         let tasks = TaskTracker::new();
+        if self.authorization == Authorization::Rbac {
+            access::create_bootstrap_roles(&api).await?;
+            let seen = access::load(&api)
+                .await
+                .map_err(|error| crate::api::storage_failed(&error))?;
+            tasks.spawn(access::follow(api.clone(), seen));
+        }
         controllers::start(&api, &tasks, self.controllers, &certificates.authority);
-        let credentials = Arc::new(Credentials::new(self.tokens.iter().map(String::as_str)));
         let connections = Arc::new(Connections::default());
         let faults = self.faults;
         let listener = Listener {
             api,
             tls: Arc::new(tls),
-            credentials,
             tasks: tasks.clone(),
             connections: connections.clone(),
             faults: faults.clone(),
@@ -185,9 +266,11 @@ impl Builder {
             %url,
             "the embedded Kubernetes API server is for development and tests; it serves"
         );
+        let administrator = certificates.administrator()?;
         Ok(Server {
             address,
-            kubeconfig: kubeconfig(&url, &certificates),
+            kubeconfig: kubeconfig(&url, &certificates.authority, "admin", &administrator),
+            certificates,
             url,
             tasks,
             connections,
@@ -203,7 +286,10 @@ impl Server {
     pub fn builder() -> Builder {
         Builder {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tokens: Vec::new(),
+            authorization: Authorization::default(),
+            tokens: Tokens::default(),
+            signing_key: None,
+            audit_log: None,
             names: Vec::new(),
             storage: None,
             faults: Faults::default(),
@@ -248,6 +334,20 @@ impl Server {
                 }
             })
             .await
+    }
+
+    /// A kubeconfig, in YAML, for any user with any groups.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate.
+    pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<String, CertificateError> {
+        let client = self.certificates.client(user, groups)?;
+        Ok(kubeconfig(
+            &self.url,
+            &self.certificates.authority,
+            user,
+            &client,
+        ))
     }
 
     /// Ends the server: open requests and watches are cut off, and everything has ended when

@@ -273,6 +273,16 @@ impl Status {
         Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
     }
 
+    /// 403, somebody may not do something. Empty texts are left out.
+    pub fn not_authorized(resource: ResourceName<'_>, name: &str, why: &str) -> Self {
+        let message = match (resource.resource, name) {
+            ("", _) => format!("forbidden: {why}"),
+            (_, "") => format!("{resource} is forbidden: {why}"),
+            (_, name) => format!("{resource} {name:?} is forbidden: {why}"),
+        };
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).about(resource, name)
+    }
+
     /// 406.
     pub fn not_acceptable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)

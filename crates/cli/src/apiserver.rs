@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use nico_apiserver::Authorization;
 use nico_runtime::shutdown::{self, SecondSignal};
 use nico_runtime::telemetry;
 
@@ -23,7 +24,22 @@ pub(crate) struct Arguments {
     /// File that the administrator's kubeconfig is written to, whole, once the server serves.
     #[arg(long, value_name = "FILE")]
     kubeconfig_out: Option<PathBuf>,
-    /// File with a bearer token that is accepted besides the administrator's certificate.
+    /// How it is decided who may do what: everybody who is known may do everything, or Roles and
+    /// their bindings decide.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Mode::AlwaysAllow)]
+    authorization_mode: Mode,
+    /// File with bearer tokens of users: lines of token,user,uid,"group1,group2".
+    #[arg(long, value_name = "FILE")]
+    token_auth_file: Option<PathBuf>,
+    /// File with the key that signs the tokens of ServiceAccounts: a private key of the curve
+    /// P-256 in PEM. Made at start if it is not given; servers of one cluster need the same.
+    #[arg(long, value_name = "FILE")]
+    service_account_signing_key_file: Option<PathBuf>,
+    /// File to which a line of JSON is added for each request: who asked for what, whether they
+    /// might, and by which rule.
+    #[arg(long, value_name = "FILE")]
+    audit_log_path: Option<PathBuf>,
+    /// File with a bearer token of an administrator, besides the administrator's certificate.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Further name or address that the server's certificate is valid for. May be repeated.
@@ -45,6 +61,24 @@ pub(crate) struct Arguments {
     simulate_workloads: bool,
 }
 
+/// The names that kube-apiserver has for them.
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    #[value(name = "AlwaysAllow")]
+    AlwaysAllow,
+    #[value(name = "RBAC")]
+    Rbac,
+}
+
+impl From<Mode> for Authorization {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::AlwaysAllow => Self::AlwaysAllow,
+            Mode::Rbac => Self::Rbac,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     telemetry::start(telemetry::LogFormat::Text, "info")?;
     tokio::runtime::Runtime::new()?.block_on(serve(arguments))
@@ -57,7 +91,23 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .listen(arguments.listen)
         .event_ttl(arguments.event_ttl)
         .node_monitor_grace_period(arguments.node_monitor_grace_period)
-        .simulate_workloads(arguments.simulate_workloads);
+        .simulate_workloads(arguments.simulate_workloads)
+        .authorization(arguments.authorization_mode.into());
+    if let Some(file) = &arguments.token_auth_file {
+        let tokens = fs::read_to_string(file)
+            .with_context(|| format!("cannot read the file of tokens {}", file.display()))?;
+        builder = builder
+            .user_tokens(&tokens)
+            .with_context(|| format!("cannot use the file of tokens {}", file.display()))?;
+    }
+    if let Some(file) = &arguments.service_account_signing_key_file {
+        let key = fs::read_to_string(file)
+            .with_context(|| format!("cannot read the signing key {}", file.display()))?;
+        builder = builder.service_account_key(key);
+    }
+    if let Some(file) = &arguments.audit_log_path {
+        builder = builder.audit_log(file);
+    }
     if let Some(file) = &arguments.token_file {
         let token = fs::read_to_string(file)
             .with_context(|| format!("cannot read the token file {}", file.display()))?;

@@ -5,6 +5,7 @@
 //! was read, and whoever comes second finds it done.
 
 mod accounts;
+mod aggregation;
 mod definitions;
 pub mod disruption;
 mod events;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Api;
 
 pub use accounts::furnish;
+pub use aggregation::rules_of as aggregated_rules;
 
 /// How controllers are to behave.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,7 @@ impl Default for Settings {
 /// Starts all controllers. `authority` is the certificate of the server's authority, PEM.
 pub fn start(api: &Arc<Api>, tasks: &TaskTracker, settings: Settings, authority: &str) {
     tasks.spawn(accounts::run(api.clone(), authority.into()));
+    tasks.spawn(aggregation::run(api.clone()));
     tasks.spawn(definitions::run(api.clone()));
     tasks.spawn(disruption::run(api.clone()));
     tasks.spawn(events::run(api.clone(), settings.event_ttl));

@@ -143,6 +143,7 @@ mod tests {
             identity: Arc::new(Identity {
                 user: "someone".to_owned(),
                 groups: Vec::new(),
+                ..Identity::default()
             }),
         }
     }

@@ -8,17 +8,22 @@ pub mod options;
 pub mod path;
 mod protobuf;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
 /// Who sends a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user's name.
     pub user: String,
+    /// What tells this user from others of the same name, before and after; empty if nothing does.
+    pub uid: String,
     /// The user's groups.
     pub groups: Vec<String>,
+    /// What else the credentials say.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// A request, read completely.

@@ -140,7 +140,7 @@ fn resource(group: &str, version: &str, parts: &[&str]) -> Target {
 }
 
 /// Undoes percent encoding; none if the result is not UTF-8 or not complete.
-fn decode(part: &str) -> Option<String> {
+pub fn decode(part: &str) -> Option<String> {
     let bytes = part.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut index = 0;

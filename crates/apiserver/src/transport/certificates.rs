@@ -1,4 +1,4 @@
-//! Certificates made at start: an authority, the server's, and the administrator's.
+//! Certificates made at start: an authority, the server's, and those of clients.
 
 use std::net::IpAddr;
 
@@ -8,10 +8,10 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use crate::access::MASTERS;
+
 /// The administrator's name.
 const ADMINISTRATOR: &str = "kubernetes-admin";
-/// The group that may do everything.
-const MASTERS: &str = "system:masters";
 /// How long certificates last, in years.
 const YEARS: i16 = 10;
 
@@ -43,14 +43,21 @@ impl std::fmt::Debug for Pair {
 }
 
 /// All that a server needs.
-#[derive(Clone, Debug)]
 pub struct Certificates {
-    /// The authority's certificate, PEM. Its key is forgotten once the others are signed.
+    /// The authority's certificate, PEM.
     pub authority: String,
     /// The server's.
     pub server: Pair,
-    /// The administrator's.
-    pub administrator: Pair,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl std::fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificates")
+            .field("authority", &self.authority)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Certificates {
@@ -84,16 +91,38 @@ impl Certificates {
             .push(DnType::CommonName, "kube-apiserver");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
 
-        let mut administrator = parameters(ADMINISTRATOR).map_err(failed(ADMINISTRATOR))?;
-        administrator
-            .distinguished_name
-            .push(DnType::OrganizationName, MASTERS);
-        administrator.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-
         Ok(Self {
             authority: authority_pem,
             server: sign(&server, &issuer).map_err(failed("the server"))?,
-            administrator: sign(&administrator, &issuer).map_err(failed(ADMINISTRATOR))?,
+            issuer,
+        })
+    }
+
+    /// The administrator's certificate.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub fn administrator(&self) -> Result<Pair, CertificateError> {
+        self.client(ADMINISTRATOR, &[MASTERS])
+    }
+
+    /// A client's certificate: the user is its common name, the groups are its organizations.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate.
+    pub fn client(&self, user: &str, groups: &[&str]) -> Result<Pair, CertificateError> {
+        let make = || {
+            let mut client = parameters(user)?;
+            for group in groups {
+                let organization = DnType::OrganizationName;
+                client.distinguished_name.push(organization, *group);
+            }
+            client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            sign(&client, &self.issuer)
+        };
+        make().map_err(|source| CertificateError {
+            subject: user.to_owned(),
+            source,
         })
     }
 }

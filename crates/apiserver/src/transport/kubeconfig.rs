@@ -3,12 +3,13 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::Certificates;
+use super::certificates::Pair;
 
-/// A kubeconfig with one cluster, the administrator as its user, and one context.
-pub fn kubeconfig(url: &str, certificates: &Certificates) -> String {
+/// A kubeconfig with one cluster, one user, and one context. `authority` is PEM.
+pub fn kubeconfig(url: &str, authority: &str, user: &str, client: &Pair) -> String {
     let encode = |pem: &str| BASE64_STANDARD.encode(pem);
-    let administrator = &certificates.administrator;
+    // Names may have characters that mean something in YAML, which JSON is part of.
+    let user = serde_json::Value::from(user);
     format!(
         "apiVersion: v1\n\
          kind: Config\n\
@@ -18,7 +19,7 @@ pub fn kubeconfig(url: &str, certificates: &Certificates) -> String {
              server: {url}\n    \
              certificate-authority-data: {}\n\
          users:\n\
-         - name: admin\n  \
+         - name: {user}\n  \
            user:\n    \
              client-certificate-data: {}\n    \
              client-key-data: {}\n\
@@ -26,10 +27,10 @@ pub fn kubeconfig(url: &str, certificates: &Certificates) -> String {
          - name: nico\n  \
            context:\n    \
              cluster: nico\n    \
-             user: admin\n\
+             user: {user}\n\
          current-context: nico\n",
-        encode(&certificates.authority),
-        encode(&administrator.certificate),
-        encode(&administrator.key),
+        encode(authority),
+        encode(&client.certificate),
+        encode(&client.key),
     )
 }

@@ -24,7 +24,7 @@ use crate::request::{Identity, Request};
 use crate::status::Status;
 
 use super::authenticate::from_certificate;
-use super::{Connections, Credentials, Link};
+use super::{Connections, Link};
 
 /// The largest body that is read, in bytes; the real server takes 3 MiB.
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -40,8 +40,6 @@ pub struct Listener {
     pub api: Arc<Api>,
     /// Certificates and the like.
     pub tls: Arc<rustls::ServerConfig>,
-    /// Who may ask.
-    pub credentials: Arc<Credentials>,
     /// Where connections run.
     pub tasks: TaskTracker,
     /// What a restart cuts.
@@ -155,7 +153,10 @@ impl Listener {
         connection: Option<&Arc<Identity>>,
     ) -> Result<Request, Status> {
         let (head, body) = request.into_parts();
-        let identity = self.credentials.identify(&head.headers, connection)?;
+        let access = &self.api.access;
+        let identity = access
+            .identify(&*self.api.storage, &head.headers, connection)
+            .await?;
         let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&head.uri)
             .map_err(|error| Status::bad_request(format!("cannot read the query: {error}")))?;
         let body = Limited::new(body, BODY_LIMIT)

@@ -7,7 +7,6 @@ mod kubeconfig;
 mod link;
 mod listener;
 
-pub use authenticate::Credentials;
 pub use certificates::{CertificateError, Certificates, usual_names};
 pub use connections::Connections;
 pub use kubeconfig::kubeconfig;

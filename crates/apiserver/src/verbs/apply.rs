@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::{self, Writer};
@@ -58,9 +59,11 @@ pub async fn apply(
                     );
                     return Err(Status::conflict(kind.resource_name(), name, why).into());
                 }
+                create::authorize(scope, name)?;
                 create::admit(scope, name).await?;
                 let merged = managed::apply(kind, None, &applied, &writer, force)?;
                 let Decoded { object, warnings } = complete(scope, merged, patch)?;
+                access::check_escalation(scope, None, &object)?;
                 let namespace = scope.namespace();
                 let created =
                     write::create(scope.api, kind, namespace, object, None, dry_run).await;
@@ -76,6 +79,7 @@ pub async fn apply(
             let old = api::decode(kind, &stored)?;
             let merged = managed::apply(kind, Some(&old), &applied, &writer, force)?;
             let Decoded { object, warnings } = complete(scope, merged, patch)?;
+            access::check_escalation(scope, Some(&old), &object)?;
             let wanted = Update {
                 kind,
                 stored: &stored,

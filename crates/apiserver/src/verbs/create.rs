@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::access::{self, Attributes, Resource};
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::Writer;
@@ -26,6 +27,7 @@ pub async fn create(scope: &Scope<'_>) -> Result<Answer, Status> {
         .to_owned();
     check_namespace(&scope.kind, scope.namespace(), &decoded.object)?;
     admit(scope, &name).await?;
+    access::check_escalation(scope, None, &decoded.object)?;
     let agent = scope.request.default_manager();
     let writer = Writer {
         manager: options.field_manager.as_deref().unwrap_or(&agent),
@@ -62,6 +64,26 @@ pub fn check_namespace(kind: &Kind, namespace: Option<&str>, object: &Value) -> 
     Err(Status::bad_request(
         "the namespace of the provided object does not match the namespace sent on the request",
     ))
+}
+
+/// Requests that make an object if there is none need the right to make it.
+///
+/// # Errors
+/// 403.
+pub fn authorize(scope: &Scope<'_>, name: &str) -> Result<(), Status> {
+    let wanted = Resource {
+        verb: "create",
+        group: &scope.kind.group,
+        resource: &scope.kind.plural,
+        subresource: "",
+        namespace: scope.namespace().unwrap_or_default(),
+        name,
+    };
+    let identity = &scope.request.identity;
+    scope
+        .api
+        .access
+        .check(identity, &Attributes::Resource(wanted))
 }
 
 /// Nothing is created in a namespace that does not exist or is going away.

@@ -12,6 +12,7 @@ mod reviews;
 mod scale;
 mod scheduling;
 mod subresources;
+mod token;
 mod update;
 mod watch;
 mod write;

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::access;
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::Writer;
@@ -63,6 +64,7 @@ pub async fn patch(
                 object["metadata"]["name"].as_str().unwrap_or_default(),
             )?;
             create::check_namespace(kind, scope.namespace(), &object)?;
+            access::check_escalation(scope, Some(&old), &object)?;
             let wanted = Update {
                 kind,
                 stored: &stored,

@@ -1,52 +1,66 @@
-//! Kinds that are asked, not stored: reviews of users and permissions, tokens, bindings.
+//! Kinds that are asked, not stored: reviews of users, permissions and tokens.
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use std::collections::BTreeMap;
+
 use http::StatusCode;
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
+use crate::access::{Attributes, Resource};
 use crate::answer::Answer;
 use crate::api::Scope;
-use crate::request::media;
+use crate::request::Identity;
 use crate::request::options::WriteOptions;
 use crate::status::{Cause, ResourceName, Status};
 
-use super::{decode, get};
-
-/// How long a token is said to last unless the request says otherwise, in seconds.
-const TOKEN_LIFETIME: i64 = 3600;
+use super::decode;
 
 /// Answers the creation of a review.
 pub async fn answer(scope: &Scope<'_>) -> Result<Answer, Status> {
     let options = WriteOptions::read(&scope.request.query, "CreateOptions")?;
     let mut value = decode::body(&scope.kind, scope.request, options.field_validation)?.object;
-    match scope.kind.kind.as_str() {
-        "SelfSubjectReview" => {
-            value["status"] = json!({"userInfo": {
-                "username": scope.request.identity.user,
-                "groups": scope.request.identity.groups,
-            }});
-        }
-        "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+    let sender = &*scope.request.identity;
+    value["status"] = match scope.kind.kind.as_str() {
+        "SelfSubjectReview" => json!({"userInfo": user_info(sender)}),
+        "SelfSubjectAccessReview" => {
             check_attributes(&scope.kind.kind, &value["spec"])?;
-            value["status"] = json!({"allowed": true, "reason": "everybody may do everything"});
+            decision(scope, sender, &value["spec"])
+        }
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            let spec = &value["spec"];
+            check_attributes(&scope.kind.kind, spec)?;
+            check_subject(scope, spec)?;
+            decision(scope, &subject(spec), spec)
         }
         "SelfSubjectRulesReview" => {
-            value["status"] = json!({
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-                "incomplete": false,
-            });
+            let namespace = value["spec"]["namespace"].as_str().unwrap_or_default();
+            if namespace.is_empty() {
+                return Err(Status::bad_request("no namespace on request"));
+            }
+            rules(scope, sender, namespace)
         }
-        "TokenReview" => {
-            value["status"] = json!({"user": {}, "error": "this server knows no service tokens"});
-        }
+        "TokenReview" => token(scope, &value["spec"]).await?,
         _ => return Err(Status::method_not_allowed()),
-    }
+    };
     Ok(Answer::Document {
         code: StatusCode::CREATED,
         value,
     })
+}
+
+/// `UserInfo`, without what is empty.
+fn user_info(identity: &Identity) -> Value {
+    let mut info = json!({"username": identity.user});
+    if !identity.uid.is_empty() {
+        info["uid"] = identity.uid.as_str().into();
+    }
+    if !identity.groups.is_empty() {
+        info["groups"] = json!(identity.groups);
+    }
+    if !identity.extra.is_empty() {
+        info["extra"] = json!(identity.extra);
+    }
+    info
 }
 
 /// A question is about a resource or about a path.
@@ -56,57 +70,154 @@ fn check_attributes(kind: &str, spec: &Value) -> Result<(), Status> {
     }
     let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
     let cause = Cause::invalid("spec.resourceAttributes", &spec["resourceAttributes"], why);
+    Err(invalid(kind, cause))
+}
+
+/// A question is about somebody, and stays in its namespace.
+fn check_subject(scope: &Scope<'_>, spec: &Value) -> Result<(), Status> {
+    let kind = &scope.kind.kind;
+    let asked = text(&spec["resourceAttributes"]["namespace"]);
+    if let Some(namespace) = scope.namespace() {
+        if spec["nonResourceAttributes"].is_object() {
+            let why = "disallowed on this kind of request";
+            let cause = Cause::forbidden("spec.nonResourceAttributes", why);
+            return Err(invalid(kind, cause));
+        }
+        if asked != namespace {
+            let why = format!("must match metadata.namespace ({namespace})");
+            let field = "spec.resourceAttributes.namespace";
+            return Err(invalid(kind, Cause::invalid(field, &asked.into(), why)));
+        }
+    }
+    let groups = spec["groups"]
+        .as_array()
+        .is_some_and(|groups| !groups.is_empty());
+    if text(&spec["user"]).is_empty() && !groups {
+        let why = "at least one of user or group must be specified";
+        return Err(invalid(kind, Cause::invalid("spec.user", &"".into(), why)));
+    }
+    Ok(())
+}
+
+fn invalid(kind: &str, cause: Cause) -> Status {
     let kind = ResourceName {
         group: "authorization.k8s.io",
         resource: kind,
     };
-    Err(Status::invalid(kind, "", vec![cause]))
+    Status::invalid(kind, "", vec![cause])
 }
 
-/// A token of a ServiceAccount. It has the form of a token but opens nothing: this server knows
-/// its administrators only.
-pub async fn token(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
-    WriteOptions::read(&scope.request.query, "CreateOptions")?;
-    let (_, account) = get::read(scope, name).await?;
-    let encoding = media::object_encoding(scope.request.header(&http::header::CONTENT_TYPE))?;
-    let mut document = decode::parse(&scope.kind, &scope.request.body, encoding)?;
-    let tokens = crate::objects::Type::of::<k8s_openapi::api::authentication::v1::TokenRequest>();
-    tokens
-        .decode(&mut document.value)
-        .map_err(Status::bad_request)?;
-    let mut request = document.value;
-    let spec = &mut request["spec"];
-    if !spec.is_object() {
-        *spec = json!({});
+fn subject(spec: &Value) -> Identity {
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items
+            .filter_map(|item| item.as_str().map(str::to_owned))
+            .collect()
+    };
+    let extra: BTreeMap<String, Vec<String>> = spec["extra"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, values)| (key.clone(), texts(values)))
+        .collect();
+    Identity {
+        user: text(&spec["user"]).to_owned(),
+        uid: text(&spec["uid"]).to_owned(),
+        groups: texts(&spec["groups"]),
+        extra,
     }
-    let seconds = spec["expirationSeconds"].as_i64().unwrap_or(TOKEN_LIFETIME);
-    if seconds < 600 {
-        let why = "may not specify a duration less than 10 minutes";
-        let cause = Cause::invalid("spec.expirationSeconds", &seconds.into(), why);
-        let kind = ResourceName {
-            group: "authentication.k8s.io",
-            resource: "TokenRequest",
-        };
-        return Err(Status::invalid(kind, name, vec![cause]));
+}
+
+/// The status of a question.
+fn decision(scope: &Scope<'_>, identity: &Identity, spec: &Value) -> Value {
+    let asked = &spec["resourceAttributes"];
+    let attributes = if asked.is_object() {
+        Attributes::Resource(Resource {
+            verb: text(&asked["verb"]),
+            group: text(&asked["group"]),
+            resource: text(&asked["resource"]),
+            subresource: text(&asked["subresource"]),
+            namespace: text(&asked["namespace"]),
+            name: text(&asked["name"]),
+        })
+    } else {
+        let asked = &spec["nonResourceAttributes"];
+        Attributes::Path {
+            verb: text(&asked["verb"]),
+            path: text(&asked["path"]),
+        }
+    };
+    let decision = scope.api.access.decide(identity, &attributes);
+    let mut status = json!({"allowed": decision.allowed});
+    if !decision.reason.is_empty() {
+        status["reason"] = decision.reason.into();
     }
-    spec["expirationSeconds"] = seconds.into();
-    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds.min(1 << 32));
-    let claims = json!({
-        "sub": format!("system:serviceaccount:{}:{name}", scope.namespace().unwrap_or_default()),
-        "exp": end.as_second(),
-        "uid": account["metadata"]["uid"],
+    status
+}
+
+/// The status of `kubectl auth can-i --list`.
+fn rules(scope: &Scope<'_>, identity: &Identity, namespace: &str) -> Value {
+    let granted = scope.api.access.rules_of(identity, Some(namespace));
+    let is_given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    for rule in &granted.rules {
+        let PolicyRule {
+            verbs,
+            api_groups,
+            resources: names,
+            resource_names,
+            non_resource_urls,
+        } = rule;
+        if is_given(names) {
+            let mut rule = json!({"verbs": verbs, "apiGroups": api_groups, "resources": names});
+            if is_given(resource_names) {
+                rule["resourceNames"] = json!(resource_names);
+            }
+            resources.push(rule);
+        }
+        if is_given(non_resource_urls) {
+            paths.push(json!({"verbs": verbs, "nonResourceURLs": non_resource_urls}));
+        }
+    }
+    let mut status = json!({
+        "resourceRules": resources,
+        "nonResourceRules": paths,
+        "incomplete": !granted.problems.is_empty(),
     });
-    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let token = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims));
-    request["kind"] = "TokenRequest".into();
-    request["apiVersion"] = "authentication.k8s.io/v1".into();
-    request["metadata"] = json!({"name": name, "namespace": scope.namespace().unwrap_or_default()});
-    request["status"] = json!({
-        "token": token,
-        "expirationTimestamp": end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    if !granted.problems.is_empty() {
+        status["evaluationError"] = granted.problems.join(", ").into();
+    }
+    status
+}
+
+/// The status of a question whose token something is.
+async fn token(scope: &Scope<'_>, spec: &Value) -> Result<Value, Status> {
+    let token = text(&spec["token"]);
+    if token.is_empty() {
+        return Err(Status::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
+    }
+    let audiences: Option<Vec<String>> = spec["audiences"].as_array().map(|audiences| {
+        let texts = audiences.iter().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
     });
-    Ok(Answer::Document {
-        code: StatusCode::CREATED,
-        value: request,
+    let access = &scope.api.access;
+    let identity = access
+        .by_token(&*scope.api.storage, token, audiences.as_deref())
+        .await?;
+    Ok(match identity {
+        None => json!({"user": {}, "error": "invalid bearer token"}),
+        Some(identity) => {
+            let mut status = json!({"authenticated": true, "user": user_info(&identity)});
+            if let Some(audiences) = audiences {
+                status["audiences"] = json!(audiences);
+            }
+            status
+        }
     })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

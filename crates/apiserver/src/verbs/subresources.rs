@@ -6,7 +6,7 @@ use crate::answer::Answer;
 use crate::api::Scope;
 use crate::status::Status;
 
-use super::{get, patch, reviews, scale, scheduling, update};
+use super::{get, patch, scale, scheduling, token, update};
 
 /// Answers a request for a subresource that the kind has, with a verb that it has.
 ///
@@ -16,7 +16,7 @@ pub async fn answer(scope: Scope<'_>, subresource: &str) -> Result<Answer, Statu
     let name = scope.path.name.clone().unwrap_or_default();
     match (subresource, &scope.request.method) {
         ("scale", _) => scale::answer(&scope, &name).await,
-        ("token", _) => reviews::token(&scope, &name).await,
+        ("token", _) => token::create(&scope, &name).await,
         ("binding", _) => scheduling::bind(&scope, &scope.kind, &name).await,
         ("eviction", _) => scheduling::evict(&scope, &name).await,
         ("finalize", _) => finalize(&scope, &name).await,

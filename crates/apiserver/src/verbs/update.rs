@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use crate::access;
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::managed::Writer;
@@ -52,7 +53,9 @@ pub async fn update(
                 if !kind.behaviour.creates_on_update || subresource.is_some() {
                     return Err(Status::not_found(kind.resource_name(), name).into());
                 }
+                create::authorize(scope, name)?;
                 create::admit(scope, name).await?;
+                access::check_escalation(scope, None, &decoded.object)?;
                 let object = decoded.object.clone();
                 let (namespace, dry_run) = (scope.namespace(), options.dry_run);
                 let writer = Some(writer.clone());
@@ -61,6 +64,7 @@ pub async fn update(
                 return Ok(answer(StatusCode::CREATED, value));
             };
             let old = api::decode(kind, &stored)?;
+            access::check_escalation(scope, Some(&old), &decoded.object)?;
             let wanted = Update {
                 kind,
                 stored: &stored,

@@ -70,6 +70,7 @@ pub struct Stack {
     operator: Option<Daemon>,
     apiserver: Daemon,
     environment: Vec<(String, String)>,
+    operator_kubeconfig: Option<PathBuf>,
     sandbox: Sandbox,
 }
 
@@ -81,6 +82,18 @@ impl Stack {
     /// # Errors
     /// When it does not become ready.
     pub fn start(sandbox: Sandbox, environment: &[(&str, &str)]) -> Result<Self, StackError> {
+        Self::start_with(sandbox, environment, &[])
+    }
+
+    /// Like [`start`](Self::start), with further options for `nico apiserver`.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn start_with(
+        sandbox: Sandbox,
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self, StackError> {
         let directory = sandbox.directory();
         for name in [
             "log",
@@ -100,7 +113,8 @@ impl Stack {
             .arg(sandbox.nico())
             .args(["apiserver", "--listen", &format!("{address}:6443")])
             .arg("--kubeconfig-out")
-            .arg(&kubeconfig);
+            .arg(&kubeconfig)
+            .args(options);
         let log = directory.join("log/apiserver.log");
         let mut apiserver = Daemon::start(sandbox.id(), &log, &mut command)?;
         wait_until_ready("nico apiserver", &mut apiserver, || kubeconfig.exists())?;
@@ -111,8 +125,14 @@ impl Stack {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            operator_kubeconfig: None,
             sandbox,
         })
+    }
+
+    /// Lets the operator use another kubeconfig than the administrator's when it starts.
+    pub fn set_operator_kubeconfig(&mut self, kubeconfig: PathBuf) {
+        self.operator_kubeconfig = Some(kubeconfig);
     }
 
     /// Starts the operator; returns when it says that it is ready. Does nothing when it runs.
@@ -137,7 +157,12 @@ impl Stack {
             .arg(own.join("nix"))
             .arg(self.sandbox.nico())
             .arg("operator")
-            .env("KUBECONFIG", self.kubeconfig())
+            .env(
+                "KUBECONFIG",
+                self.operator_kubeconfig
+                    .clone()
+                    .unwrap_or_else(|| self.kubeconfig()),
+            )
             .env("HOME", own.join("home"))
             .env("TMPDIR", own.join("tmp"))
             .env("NIX_CONFIG", NIX_CONFIG)
