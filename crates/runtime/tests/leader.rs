@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use nico_apiserver::Server;
+use kube::Client;
 use nico_runtime::leader::{Candidate, Leadership, Timing};
+use nico_testbed::ControlPlane;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,15 +18,6 @@ const TIMING: Timing = Timing {
     renew_deadline: Duration::from_millis(700),
     retry: Duration::from_millis(100),
 };
-
-async fn client(server: &Server) -> Client {
-    let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).unwrap();
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .unwrap();
-    Client::try_from(config).unwrap()
-}
 
 fn candidate(client: &Client, identity: &str) -> Candidate {
     Candidate::new(client.clone(), "default", "operator", identity, TIMING)
@@ -43,8 +33,8 @@ async fn lead(candidate: Candidate) -> Leadership {
 
 #[tokio::test]
 async fn the_second_candidate_waits_until_the_first_releases() {
-    let server = Server::builder().start().await.unwrap();
-    let client = client(&server).await;
+    let server = ControlPlane::start().await.unwrap();
+    let client = server.client().await.unwrap();
     let first = lead(candidate(&client, "first")).await;
 
     let waiting = tokio::spawn(lead(candidate(&client, "second")));
@@ -62,13 +52,13 @@ async fn the_second_candidate_waits_until_the_first_releases() {
 
 #[tokio::test]
 async fn a_leader_that_died_is_succeeded_when_its_lease_ran_out() {
-    let server = Server::builder().start().await.unwrap();
-    let client = client(&server).await;
+    let server = ControlPlane::start().await.unwrap();
+    let client = server.client().await.unwrap();
     let process = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    let own_client = self::client(&server).await;
+    let own_client = server.client().await.unwrap();
     process
         .spawn(lead(candidate(&own_client, "dies")))
         .await
@@ -80,8 +70,8 @@ async fn a_leader_that_died_is_succeeded_when_its_lease_ran_out() {
 
 #[tokio::test]
 async fn a_leader_without_an_api_server_knows_that_it_lost() {
-    let server = Server::builder().start().await.unwrap();
-    let client = client(&server).await;
+    let server = ControlPlane::start().await.unwrap();
+    let client = server.client().await.unwrap();
     let leadership = lead(candidate(&client, "cut-off")).await;
     let lost = leadership.lost();
     server.shutdown().await;
@@ -92,8 +82,8 @@ async fn a_leader_without_an_api_server_knows_that_it_lost() {
 
 #[tokio::test]
 async fn of_many_candidates_exactly_one_leads() {
-    let server = Server::builder().start().await.unwrap();
-    let client = client(&server).await;
+    let server = ControlPlane::start().await.unwrap();
+    let client = server.client().await.unwrap();
     let stop = CancellationToken::new();
     let candidates: Vec<_> = (0..10)
         .map(|number| {

@@ -1,4 +1,4 @@
-//! Credentials and pinned host keys in the Secrets of an embedded API server.
+//! Credentials and pinned host keys in the Secrets of a cluster.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use nico_api::references::SecretReference;
 use nico_api::{Machine, MachineSpec, labels};
 use nico_ssh::test_server::{Behaviour, TestServer, key, pem};
@@ -15,6 +14,7 @@ use nico_ssh::{
     Access, AccessError, ConnectError, Deadlines, HostKeys, KNOWN_HOSTS_SECRET, Pinning,
     fingerprint,
 };
+use nico_testbed::ControlPlane;
 
 const OPERATOR_NAMESPACE: &str = "kube-system";
 const HOST: u8 = 1;
@@ -23,23 +23,16 @@ const OTHER: u8 = 3;
 
 struct World {
     client: Client,
-    _server: nico_apiserver::Server,
+    _control_plane: ControlPlane,
 }
 
 impl World {
     async fn start() -> Self {
-        let server = nico_apiserver::Server::builder()
-            .start()
-            .await
-            .expect("the API starts");
-        let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).expect("a kubeconfig");
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .expect("a usable kubeconfig");
-        let client = Client::try_from(config).expect("a client");
+        let control_plane = ControlPlane::start().await.expect("the API starts");
+        let client = control_plane.client().await.expect("a client");
         let world = Self {
             client,
-            _server: server,
+            _control_plane: control_plane,
         };
         world
             .create_secret("default", "ssh", "ssh-privatekey", &pem(&key(USER)))

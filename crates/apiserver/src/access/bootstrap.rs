@@ -144,7 +144,7 @@ mod tests {
         }
         for role in ["admin", "edit", "view"] {
             let mut binding = binding(role, &[role]);
-            binding["metadata"]["name"] = role.into();
+            binding["kind"] = "RoleBinding".into();
             let key = format!("{GROUP}/rolebindings/here/{role}");
             policy.note(&key, Some(binding.to_string().as_bytes()));
         }

@@ -51,7 +51,7 @@ async fn end(lab: &Lab) -> End {
 /// Creates the cluster with an operator that stops after `writes`, and then with another one.
 /// Gives what it ends in, and whether the first operator stopped at all.
 async fn create(writes: u64) -> (End, bool) {
-    let lab = Lab::start(&FIVE).await;
+    let lab = Lab::start_embedded(&FIVE).await;
     let stopped = disturbed(&lab, writes, async || {
         lab.create("home", home()).await;
         lab.condition("home", kind::READY, "True").await;
@@ -62,7 +62,7 @@ async fn create(writes: u64) -> (End, bool) {
 
 /// Deletes a cluster that is Ready, in the same way.
 async fn delete(writes: u64) -> (End, bool) {
-    let lab = Lab::start(&FIVE).await;
+    let lab = Lab::start_embedded(&FIVE).await;
     let operator = lab.operator().await;
     lab.create("home", home()).await;
     lab.condition("home", kind::READY, "True").await;

@@ -4,8 +4,8 @@ use kube::config::Kubeconfig;
 use nico_api::Machine;
 use nico_api::names::MachineName;
 use nico_api::reason::ClusterReason;
-use nico_apiserver::Server;
 use nico_clusters::kubeconfig::retrieve;
+use nico_testbed::ControlPlane;
 
 use crate::lab::Kubeconfigs;
 
@@ -17,11 +17,7 @@ fn machine(address: &str) -> (MachineName, Machine) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_does_not_name_the_machine_is_checked_by_a_name_that_it_has() {
-    let server = Server::builder()
-        .listen(([0, 0, 0, 0], 0).into())
-        .start()
-        .await
-        .unwrap();
+    let server = ControlPlane::start_everywhere().await.unwrap();
     let hosts = Kubeconfigs(server.kubeconfig().to_owned());
     let (name, machine) = machine("127.0.0.2");
     let kubeconfig = retrieve(&hosts, "home", None, &[(name, &machine)])
@@ -29,15 +25,15 @@ async fn a_certificate_that_does_not_name_the_machine_is_checked_by_a_name_that_
         .unwrap();
     let document = Kubeconfig::from_yaml(kubeconfig.text()).unwrap();
     let cluster = document.clusters[0].cluster.as_ref().unwrap();
-    let expected = format!("https://127.0.0.2:{}", server.address().port());
+    let expected = server.url().replace("127.0.0.1", "127.0.0.2");
     assert_eq!(cluster.server.as_deref(), Some(expected.as_str()));
     assert!(cluster.tls_server_name.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubeconfig_of_another_cluster_is_never_taken() {
-    let server = Server::builder().start().await.unwrap();
-    let other = Server::builder().start().await.unwrap();
+    let server = ControlPlane::start().await.unwrap();
+    let other = ControlPlane::start().await.unwrap();
     let misleading = other.kubeconfig().replace(other.url(), server.url());
     let (name, machine) = machine("127.0.0.1");
     let error = retrieve(&Kubeconfigs(misleading), "home", None, &[(name, &machine)])

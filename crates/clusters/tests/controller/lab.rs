@@ -14,12 +14,12 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use nico_api::kubernetes_cluster::KubernetesClusterStatus;
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, condition};
-use nico_apiserver::Server;
 use nico_clusters::kubeconfig::{HostError, Hosts, Script};
 use nico_clusters::plan::Intervals;
 use nico_clusters::{Metrics, Settings};
 use nico_runtime::context::Context;
 use nico_runtime::events::Events;
+use nico_testbed::ControlPlane;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -35,8 +35,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const COMMIT: &str = "1111111111111111111111111111111111111111";
 
 pub(crate) struct Lab {
-    management: Server,
-    new_cluster: Server,
+    management: ControlPlane,
+    new_cluster: ControlPlane,
     pub(crate) client: Client,
     pub(crate) new_client: Client,
     pub(crate) layer: MachineLayer,
@@ -71,8 +71,18 @@ impl Hosts for Kubeconfigs {
 impl Lab {
     /// Starts everything but the operator, with `machines` that answer and run NixOS.
     pub(crate) async fn start(machines: &[&str]) -> Self {
-        let (management, new_cluster) =
-            tokio::try_join!(Server::builder().start(), Server::builder().start()).unwrap();
+        let planes = tokio::try_join!(ControlPlane::start(), ControlPlane::start());
+        Self::on(planes.unwrap(), machines).await
+    }
+
+    /// The same on the embedded API server, whose faults a test needs, always.
+    pub(crate) async fn start_embedded(machines: &[&str]) -> Self {
+        let start = ControlPlane::start_embedded;
+        Self::on(tokio::try_join!(start(), start()).unwrap(), machines).await
+    }
+
+    async fn on(planes: (ControlPlane, ControlPlane), machines: &[&str]) -> Self {
+        let (management, new_cluster) = planes;
         let client = client(management.kubeconfig()).await;
         let new_client = self::client(new_cluster.kubeconfig()).await;
         install(&client).await;
@@ -94,9 +104,10 @@ impl Lab {
         self.operator_with(client(self.management.kubeconfig()).await)
     }
 
-    /// Starts an operator that is stopped dead after a number of writes.
+    /// Starts an operator that is stopped dead after a number of writes, by the embedded API server.
     pub(crate) async fn operator_that_stops(&self, allowed: u64) -> (Operator, Writes) {
-        let writes = Writes::allow(&self.management, allowed);
+        let server = self.management.embedded().unwrap();
+        let writes = Writes::allow(server, allowed);
         let config = limited(config(self.management.kubeconfig()).await);
         let client = Client::try_from(config).unwrap();
         (self.operator_with(client), writes)

@@ -1,4 +1,4 @@
-//! A management cluster in this process, the machine layer in a task that can be killed, and a
+//! A management cluster, the machine layer in a task that can be killed, and a
 //! Git repository with a flake that needs no nixpkgs.
 
 #![allow(dead_code, reason = "each test file uses its part of what they share")]
@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use nico_api::condition;
 use nico_api::nixos_configuration::conditions::READY;
 use nico_api::{Machine, NixosConfiguration};
-use nico_apiserver::Server;
 use nico_machines::{Metrics, Settings};
 use nico_runtime::context::Context;
 use nico_runtime::events::Events;
+use nico_testbed::ControlPlane;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -35,7 +34,7 @@ pub struct Cluster {
     pub client: Client,
     pub repository: Repository,
     directory: TempDir,
-    server: Server,
+    control_plane: ControlPlane,
 }
 
 /// The machine layer at work. Killed, like by SIGKILL, when it is dropped.
@@ -46,12 +45,8 @@ pub struct Operator {
 
 impl Cluster {
     pub async fn start() -> Self {
-        let server = Server::builder().start().await.unwrap();
-        let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .unwrap();
-        let client = Client::try_from(config).unwrap();
+        let control_plane = ControlPlane::start().await.unwrap();
+        let client = control_plane.client().await.unwrap();
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         for (_, crd) in nico_api::crds::all() {
             crds.create(&PostParams::default(), &crd).await.unwrap();
@@ -86,7 +81,7 @@ impl Cluster {
             client,
             repository: Repository::create(),
             directory,
-            server,
+            control_plane,
         }
     }
 
@@ -228,7 +223,7 @@ impl Cluster {
     }
 
     pub async fn stop(self) {
-        self.server.shutdown().await;
+        self.control_plane.shutdown().await;
     }
 }
 

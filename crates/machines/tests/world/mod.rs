@@ -1,4 +1,4 @@
-//! An API server with the CRDs and the Machine controller, for one test.
+//! A control plane with the CRDs and the Machine controller, for one test.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ApiResource;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use nico_api::{Machine, MachineSpec, condition, crds};
 use nico_machines::{Metrics, Settings};
 use nico_runtime::context::Context;
 use nico_runtime::events::Events;
 use nico_ssh::test_server::{Behaviour, PrivateKey, TestServer, pem};
+use nico_testbed::ControlPlane;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) client: Client,
     registry: Registry,
-    _server: nico_apiserver::Server,
+    _control_plane: ControlPlane,
     running: JoinHandle<Result<(), nico_machines::Error>>,
     shutdown: DropGuard,
 }
@@ -68,15 +68,8 @@ impl World {
     pub(crate) async fn start_with(
         adjust: impl FnOnce(&mut nico_machines::machine::Settings),
     ) -> Self {
-        let server = nico_apiserver::Server::builder()
-            .start()
-            .await
-            .expect("the API starts");
-        let kubeconfig = Kubeconfig::from_yaml(server.kubeconfig()).expect("a kubeconfig");
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .expect("a usable kubeconfig");
-        let client = Client::try_from(config).expect("a client");
+        let control_plane = ControlPlane::start().await.expect("the API starts");
+        let client = control_plane.client().await.expect("a client");
         install_crds(&client).await;
 
         let shutdown = CancellationToken::new();
@@ -96,7 +89,7 @@ impl World {
         Self {
             client,
             registry,
-            _server: server,
+            _control_plane: control_plane,
             running,
             shutdown: shutdown.drop_guard(),
         }
