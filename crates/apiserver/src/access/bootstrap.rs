@@ -52,16 +52,18 @@ fn objects() -> Vec<Value> {
             _ => {}
         }
     }
-    let mut roles: Vec<Value> = objects.clone();
     // Roles are part of roles that are part of roles.
-    for _ in 0..2 {
-        for index in 0..roles.len() {
-            if let Some(rules) = aggregated_rules(&roles[index], &roles) {
-                roles[index]["rules"] = rules;
+    let mut complete = false;
+    while !complete {
+        complete = true;
+        for index in 0..objects.len() {
+            if let Some(rules) = aggregated_rules(&objects[index], &objects) {
+                objects[index]["rules"] = rules;
+                complete = false;
             }
         }
     }
-    roles
+    objects
 }
 
 fn metadata(name: &str) -> Value {
