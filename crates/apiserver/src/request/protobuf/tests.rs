@@ -97,6 +97,92 @@ fn a_schema_may_be_a_boolean() {
 }
 
 #[test]
+fn what_is_false_or_empty_in_devices_is_kept_where_json_has_it() {
+    let entry =
+        |key: &str, value: &[u8]| field(2, &[field(1, key.as_bytes()), field(2, value)].concat());
+    let numbers = [number(6, 1), number(6, 2)].concat();
+    let truths = [number(7, 1), number(7, 0)].concat();
+    let device = [field(1, b"d"), entry("n", &numbers), entry("t", &truths)].concat();
+    let pool = [field(1, b"p"), number(2, 0), number(3, 1)].concat();
+    let slice = [
+        field(1, b""),
+        field(2, &pool),
+        number(5, 0),
+        field(6, &device),
+    ]
+    .concat();
+
+    let parameters = field(1, br#"{"speed":0}"#);
+    let opaque = [field(1, b"driver"), field(2, &parameters)].concat();
+    let class = field(2, &field(1, &field(1, &opaque)));
+
+    let toleration = [field(1, b""), field(2, b"Exists"), number(5, 0)].concat();
+    let exactly = [field(1, b""), field(3, b""), number(4, 0), number(5, 0)].concat();
+    let exactly = [exactly, field(6, &toleration)].concat();
+    let request = [field(1, b"r"), field(2, &exactly)].concat();
+    let claim = field(1, &field(1, &request));
+
+    let cases = [
+        (
+            "ResourceSlice",
+            slice,
+            json!({
+                "driver": "", "allNodes": false,
+                "pool": {"name": "p", "generation": 0, "resourceSliceCount": 1},
+                "devices": [{"name": "d", "attributes": {
+                    "n": {"ints": [1, 2]}, "t": {"bools": [true, false]},
+                }}],
+            }),
+        ),
+        (
+            "DeviceClass",
+            class,
+            json!({"config": [{"opaque": {"driver": "driver", "parameters": {"speed": 0}}}]}),
+        ),
+        (
+            "ResourceClaim",
+            claim,
+            json!({"devices": {"requests": [{"name": "r", "exactly": {
+                "deviceClassName": "", "adminAccess": false,
+                "tolerations": [{"operator": "Exists", "tolerationSeconds": 0}],
+            }}]}}),
+        ),
+    ];
+    for (kind, spec, expected) in cases {
+        let object = read("resource.k8s.io/v1", kind, &field(2, &spec));
+        assert_eq!(object["spec"], expected, "{kind}");
+    }
+}
+
+#[test]
+fn policies_that_change_what_is_written_are_read() {
+    let patch = field(4, &field(1, b"[]"));
+    let mutation = [field(2, b"JSONPatch"), patch].concat();
+    let variable = [field(1, b"v"), field(2, b"1")].concat();
+    // Go points to `failurePolicy`, not to `reinvocationPolicy`.
+    let spec = [
+        field(3, &variable),
+        field(4, &mutation),
+        field(5, b""),
+        field(7, b""),
+    ]
+    .concat();
+    let policy = read(
+        "admissionregistration.k8s.io/v1",
+        "MutatingAdmissionPolicy",
+        &field(2, &spec),
+    );
+    assert_eq!(
+        policy["spec"],
+        json!({
+            "variables": [{"name": "v", "expression": "1"}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "failurePolicy": "",
+        })
+    );
+}
+
+#[test]
 fn times_have_the_digits_that_their_type_has() {
     let time = [number(1, 60), number(2, 0)].concat();
     let spec = [field(3, &[8, 10]), field(4, &time)].concat();
