@@ -94,7 +94,7 @@ impl Api {
             }
             Target::Version => Ok(Answer::json(discovery::version())),
             Target::Health { endpoint, check } => {
-                discovery::health(endpoint, check.as_deref(), &request.query)
+                discovery::health(&*self.storage, endpoint, check.as_deref(), &request.query).await
             }
             Target::OpenApiV2 => openapi::v2(&self.registry, request),
             Target::OpenApiV3Index => Ok(openapi::v3_index(&self.registry)),
@@ -215,7 +215,8 @@ impl Serialize for UnversionedMetadata<'_> {
 /// What a failure of the storage is for a client.
 pub fn storage_failed(error: &StorageError) -> Status {
     match error {
-        StorageError::Changed => Status::internal(error),
+        // Not 503, which clients take for "not done", so that they send a write again.
+        StorageError::Changed | StorageError::Unavailable(_) => Status::internal(error),
         StorageError::Compacted { .. } => {
             Status::expired(format!("The resourceVersion is too old: {error}"))
         }

@@ -163,7 +163,7 @@ async fn remove_objects(api: &Arc<Api>, definition: &str) -> Result<bool, Status
     let failed = |error| api::storage_failed(&error);
     let page = api
         .storage
-        .list(&kind.storage_prefix(), None, None)
+        .list(&kind.storage_prefix(), None, None, None)
         .await
         .map_err(failed)?;
     for stored in &page.entries {
@@ -181,7 +181,7 @@ async fn remove_objects(api: &Arc<Api>, definition: &str) -> Result<bool, Status
     }
     let page = api
         .storage
-        .list(&kind.storage_prefix(), None, None)
+        .list(&kind.storage_prefix(), None, None, None)
         .await
         .map_err(failed)?;
     Ok(page.entries.is_empty())

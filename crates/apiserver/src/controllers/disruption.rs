@@ -316,7 +316,7 @@ async fn list(api: &Api, kind: &Kind, namespace: &str) -> Result<Vec<Value>, Sta
     let prefix = kind.collection_prefix(Some(namespace));
     let page = api
         .storage
-        .list(&prefix, None, None)
+        .list(&prefix, None, None, None)
         .await
         .map_err(|error| api::storage_failed(&error))?;
     page.entries

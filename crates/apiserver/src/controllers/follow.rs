@@ -121,7 +121,7 @@ impl Follower {
             let mut at = None;
             let mut events = Vec::new();
             for prefix in self.prefixes {
-                let page = storage.list(prefix, None, at).await?;
+                let page = storage.list(prefix, None, at, None).await?;
                 at = Some(page.revision);
                 events.extend(page.entries.iter().map(existing));
             }

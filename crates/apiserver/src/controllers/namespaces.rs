@@ -62,7 +62,7 @@ async fn finish(api: &Arc<Api>, namespace: &str) -> Result<(), Status> {
         let prefix = kind.collection_prefix(Some(namespace));
         let page = api
             .storage
-            .list(&prefix, None, None)
+            .list(&prefix, None, None, None)
             .await
             .map_err(failed)?;
         for stored in &page.entries {
@@ -85,7 +85,7 @@ async fn finish(api: &Arc<Api>, namespace: &str) -> Result<(), Status> {
         }
         left |= !api
             .storage
-            .list(&prefix, None, None)
+            .list(&prefix, None, None, None)
             .await
             .map_err(failed)?
             .entries

@@ -1,5 +1,8 @@
 //! Discovery: groups, versions, resources, the version, health.
 
+use std::time::Duration;
+
+use http::StatusCode;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -10,6 +13,10 @@ use crate::request::media;
 use crate::request::options::Query;
 use crate::request::path::Target;
 use crate::status::Status;
+use crate::storage::Storage;
+
+/// How long the storage may take to count as healthy.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The version of Kubernetes whose API is imitated.
 const MINOR: &str = "36";
@@ -111,26 +118,60 @@ fn architecture() -> &'static str {
     }
 }
 
-/// `/healthz`, `/livez`, `/readyz`. A server that answers is healthy.
+/// `/healthz`, `/livez`, `/readyz`: whether the server works, and its storage, which is called
+/// `etcd` here whatever it is.
 ///
 /// # Errors
 /// 404 for a check that does not exist.
-pub fn health(endpoint: &str, check: Option<&str>, query: &Query) -> Result<Answer, Status> {
+pub async fn health(
+    storage: &dyn Storage,
+    endpoint: &str,
+    check: Option<&str>,
+    query: &Query,
+) -> Result<Answer, Status> {
     const CHECKS: &[&str] = &["ping", "log", "etcd", "poststarthook/start-informers"];
     if check.is_some_and(|check| !CHECKS.contains(&check)) {
         return Err(Status::unknown_path());
     }
+    let excluded = query.all("exclude");
+    let asked = match check {
+        Some(check) => check == "etcd",
+        None => !excluded.contains(&"etcd"),
+    };
+    let healthy = !asked || is_healthy(storage).await;
+    let whole = check.is_none() && (query.has("verbose") || !healthy);
     let mut text = String::from("ok");
-    if query.has("verbose") && check.is_none() {
-        let excluded = query.all("exclude");
-        let line = |check: &&str| match excluded.contains(check) {
-            true => format!("[+]{check} excluded: ok\n"),
-            false => format!("[+]{check} ok\n"),
+    if whole {
+        let line = |check: &&str| match *check {
+            check if excluded.contains(&check) => format!("[+]{check} excluded: ok\n"),
+            "etcd" if !healthy => "[-]etcd failed: reason withheld\n".to_owned(),
+            check => format!("[+]{check} ok\n"),
         };
         text = CHECKS.iter().map(line).collect();
-        text.push_str(&format!("{endpoint} check passed\n"));
+        let verdict = if healthy { "passed" } else { "failed" };
+        text.push_str(&format!("{endpoint} check {verdict}\n"));
+    } else if !healthy {
+        text = "internal server error: the storage does not answer\n".to_owned();
     }
-    Ok(Answer::bytes("text/plain; charset=utf-8", text))
+    let mut answer = Answer::bytes("text/plain; charset=utf-8", text);
+    if let (false, Answer::Raw(response)) = (healthy, &mut answer) {
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    Ok(answer)
+}
+
+async fn is_healthy(storage: &dyn Storage) -> bool {
+    match tokio::time::timeout(HEALTH_TIMEOUT, storage.revision()).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the storage does not work");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(timeout = ?HEALTH_TIMEOUT, "the storage does not answer");
+            false
+        }
+    }
 }
 
 fn core_versions() -> Value {

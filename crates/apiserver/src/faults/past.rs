@@ -70,7 +70,7 @@ pub(super) async fn show<F: Future>(
         AsOf::Revision(revision) => revision,
         AsOf::Behind(writes) => storage.revision().await?.saturating_sub(writes),
     };
-    let at = match storage.list(NOTHING, None, Some(wanted)).await {
+    let at = match storage.list(NOTHING, None, Some(wanted), Some(1)).await {
         Ok(_) => wanted,
         Err(StorageError::Compacted { oldest }) => oldest,
         Err(error) => return Err(error),
@@ -95,7 +95,7 @@ impl Storage for Window {
         if shown().is_none() {
             return self.inner.get(key).await;
         }
-        let page = self.list(key, None, None).await?;
+        let page = self.list(key, None, None, Some(1)).await?;
         Ok(page.entries.into_iter().find(|entry| &*entry.key == key))
     }
 
@@ -104,10 +104,11 @@ impl Storage for Window {
         prefix: &str,
         after: Option<&str>,
         at: Option<Revision>,
+        limit: Option<usize>,
     ) -> Result<Page, StorageError> {
         let at = at.or_else(shown);
         at.map_or(Ok(()), |at| self.check(at))?;
-        self.inner.list(prefix, after, at).await
+        self.inner.list(prefix, after, at, limit).await
     }
 
     async fn write(
@@ -145,7 +146,7 @@ mod tests {
         let first = write(&storage, "a", "1").await;
         let second = write(&storage, "a", "2").await;
         storage.forget().await.unwrap();
-        for old in [storage.list("", None, Some(first)).await.map(drop)]
+        for old in [storage.list("", None, Some(first), None).await.map(drop)]
             .into_iter()
             .chain([storage.changes("", first).await.map(drop)])
         {
@@ -168,7 +169,12 @@ mod tests {
                 assert_eq!(storage.revision().await.unwrap(), first);
                 assert_eq!(&*storage.get("a").await.unwrap().unwrap().value, b"1");
                 assert!(storage.get("ab").await.unwrap().is_none());
-                storage.list("", None, None).await.unwrap().entries.len()
+                storage
+                    .list("", None, None, None)
+                    .await
+                    .unwrap()
+                    .entries
+                    .len()
             };
             assert_eq!(show(&storage, as_of, look).await.unwrap(), 1);
         }

@@ -61,6 +61,77 @@ impl Memory {
         }
     }
 
+    /// What an earlier run left; its history is gone.
+    pub(super) fn restored(revision: Option<Revision>, entries: Vec<Stored>) -> Self {
+        let memory = Self::default();
+        let mut state = memory.lock();
+        state.revision = revision.unwrap_or(FIRST);
+        memory.newest.send_replace(state.revision);
+        state.entries = entries
+            .into_iter()
+            .map(|entry| (entry.key.clone(), entry))
+            .collect();
+        drop(state);
+        memory
+    }
+
+    /// The revision of the newest write.
+    pub(super) fn newest(&self) -> Revision {
+        self.lock().revision
+    }
+
+    /// What a write of a key must expect at the moment.
+    pub(super) fn found(&self, key: &str) -> Expected {
+        self.lock().found(key)
+    }
+
+    /// [`Storage::write`], which never waits here.
+    pub(super) fn write_now(
+        &self,
+        key: &str,
+        expected: Expected,
+        value: Option<Bytes>,
+    ) -> Result<Revision, StorageError> {
+        let mut state = self.lock();
+        if state.found(key) != expected {
+            return Err(StorageError::Changed);
+        }
+        let before = state.entries.get(key).cloned();
+        state.revision += 1;
+        let revision = state.revision;
+        let key: Arc<str> = before
+            .as_ref()
+            .map_or_else(|| key.into(), |b| b.key.clone());
+        match &value {
+            Some(value) => {
+                let stored = Stored {
+                    key: key.clone(),
+                    value: value.clone(),
+                    revision,
+                };
+                state.entries.insert(key.clone(), stored);
+            }
+            None => {
+                state.entries.remove(&key);
+            }
+        }
+        let change = Change {
+            key,
+            revision,
+            before,
+            after: value,
+        };
+        state.remember(change, self.history_limit);
+        drop(state);
+        // Two writers may get here in either order; watchers must never see the number fall.
+        self.newest.send_if_modified(|newest| {
+            let newer = *newest < revision;
+            *newest = revision.max(*newest);
+            newer
+        });
+        Ok(revision)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,6 +177,12 @@ impl State {
         self.history.range(known.min(self.history.len())..)
     }
 
+    fn found(&self, key: &str) -> Expected {
+        self.entries
+            .get(key)
+            .map_or(Expected::Absent, |entry| Expected::Revision(entry.revision))
+    }
+
     fn range(&self, prefix: &str, after: Option<&str>) -> impl Iterator<Item = &Stored> {
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
@@ -140,13 +217,17 @@ impl Storage for Memory {
         prefix: &str,
         after: Option<&str>,
         at: Option<Revision>,
+        limit: Option<usize>,
     ) -> Result<Page, StorageError> {
+        let limit = limit.unwrap_or(usize::MAX);
         let state = self.lock();
         let Some(at) = at.filter(|at| *at != state.revision) else {
-            let entries = state.range(prefix, after).cloned().collect();
+            let mut range = state.range(prefix, after);
+            let entries = range.by_ref().take(limit).cloned().collect();
             return Ok(Page {
                 entries,
                 revision: state.revision,
+                remaining: range.count(),
             });
         };
         state.check_reach(at)?;
@@ -161,9 +242,11 @@ impl Storage for Memory {
                 None => entries.remove(&change.key),
             };
         }
+        let remaining = entries.len().saturating_sub(limit);
         Ok(Page {
-            entries: entries.into_values().collect(),
+            entries: entries.into_values().take(limit).collect(),
             revision: at,
+            remaining,
         })
     }
 
@@ -173,47 +256,7 @@ impl Storage for Memory {
         expected: Expected,
         value: Option<Bytes>,
     ) -> Result<Revision, StorageError> {
-        let mut state = self.lock();
-        let before = state.entries.get(key).cloned();
-        let found = before
-            .as_ref()
-            .map_or(Expected::Absent, |b| Expected::Revision(b.revision));
-        if found != expected {
-            return Err(StorageError::Changed);
-        }
-        state.revision += 1;
-        let revision = state.revision;
-        let key: Arc<str> = before
-            .as_ref()
-            .map_or_else(|| key.into(), |b| b.key.clone());
-        match &value {
-            Some(value) => {
-                let stored = Stored {
-                    key: key.clone(),
-                    value: value.clone(),
-                    revision,
-                };
-                state.entries.insert(key.clone(), stored);
-            }
-            None => {
-                state.entries.remove(&key);
-            }
-        }
-        let change = Change {
-            key,
-            revision,
-            before,
-            after: value,
-        };
-        state.remember(change, self.history_limit);
-        drop(state);
-        // Two writers may get here in either order; watchers must never see the number fall.
-        self.newest.send_if_modified(|newest| {
-            let newer = *newest < revision;
-            *newest = revision.max(*newest);
-            newer
-        });
-        Ok(revision)
+        self.write_now(key, expected, value)
     }
 
     async fn changes(&self, prefix: &str, after: Revision) -> Result<Changes, StorageError> {
@@ -242,87 +285,6 @@ mod tests {
         Some(Bytes::copy_from_slice(value.as_bytes()))
     }
 
-    fn show(entries: &[Stored]) -> Vec<String> {
-        let show = |e: &Stored| format!("{}={}", e.key, String::from_utf8_lossy(&e.value));
-        entries.iter().map(show).collect()
-    }
-
-    #[tokio::test]
-    async fn a_write_that_expects_something_else_is_refused() {
-        let storage = Memory::default();
-        let first = storage
-            .write("a", Expected::Absent, text("1"))
-            .await
-            .unwrap();
-        for wrong in [Expected::Absent, Expected::Revision(first + 1)] {
-            let refused = storage.write("a", wrong, text("2")).await;
-            assert!(matches!(refused, Err(StorageError::Changed)), "{wrong:?}");
-        }
-        storage
-            .write("a", Expected::Revision(first), None)
-            .await
-            .unwrap();
-        assert!(storage.get("a").await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn an_old_revision_shows_the_entries_of_that_time() {
-        let storage = Memory::default();
-        let a = storage
-            .write("x/a", Expected::Absent, text("1"))
-            .await
-            .unwrap();
-        let b = storage
-            .write("x/b", Expected::Absent, text("1"))
-            .await
-            .unwrap();
-        storage
-            .write("x/a", Expected::Revision(a), text("2"))
-            .await
-            .unwrap();
-        storage
-            .write("x/b", Expected::Revision(b), None)
-            .await
-            .unwrap();
-        let at = |revision| storage.list("x/", None, Some(revision));
-        assert_eq!(show(&at(a).await.unwrap().entries), ["x/a=1"]);
-        assert_eq!(show(&at(b).await.unwrap().entries), ["x/a=1", "x/b=1"]);
-        assert_eq!(
-            show(&storage.list("x/", None, None).await.unwrap().entries),
-            ["x/a=2"]
-        );
-        assert!(matches!(at(99).await, Err(StorageError::Future { .. })));
-    }
-
-    #[tokio::test]
-    async fn a_range_begins_behind_the_given_key_and_ends_with_the_prefix() {
-        let storage = Memory::default();
-        for key in ["w/z", "x/a", "x/b", "x/c", "y/a"] {
-            storage
-                .write(key, Expected::Absent, text("1"))
-                .await
-                .unwrap();
-        }
-        let page = storage.list("x/", Some("x/a"), None).await.unwrap();
-        assert_eq!(show(&page.entries), ["x/b=1", "x/c=1"]);
-    }
-
-    #[tokio::test]
-    async fn changes_come_in_order_and_only_for_the_prefix() {
-        let storage = Memory::default();
-        let start = storage.revision().await.unwrap();
-        for key in ["x/a", "y/a", "x/b"] {
-            storage
-                .write(key, Expected::Absent, text("1"))
-                .await
-                .unwrap();
-        }
-        let seen = storage.changes("x/", start).await.unwrap();
-        let keys: Vec<&str> = seen.changes.iter().map(|change| &*change.key).collect();
-        assert_eq!(keys, ["x/a", "x/b"]);
-        assert_eq!(seen.revision, storage.revision().await.unwrap());
-    }
-
     #[tokio::test]
     async fn large_old_values_fall_out_of_the_history_sooner() {
         let storage = Memory::default();
@@ -337,25 +299,5 @@ mod tests {
         assert!(storage.lock().history_bytes <= HISTORY_BYTES);
         let gone = storage.changes("", FIRST).await;
         assert!(matches!(gone, Err(StorageError::Compacted { .. })));
-    }
-
-    #[tokio::test]
-    async fn what_fell_out_of_the_history_is_compacted() {
-        let storage = Memory::with_history(2);
-        let start = storage.revision().await.unwrap();
-        for key in ["a", "b", "c"] {
-            storage
-                .write(key, Expected::Absent, text("1"))
-                .await
-                .unwrap();
-        }
-        let watch = storage.changes("", start).await;
-        assert!(matches!(watch, Err(StorageError::Compacted { oldest }) if oldest == start + 1));
-        assert_eq!(
-            storage.changes("", start + 1).await.unwrap().changes.len(),
-            2
-        );
-        let list = storage.list("", None, Some(start)).await;
-        assert!(matches!(list, Err(StorageError::Compacted { .. })));
     }
 }

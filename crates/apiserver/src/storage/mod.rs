@@ -1,9 +1,14 @@
 //! Where objects are kept: a revisioned map from keys to bytes, behind one small trait.
 //!
+//! [`Memory`] forgets everything with the process, [`Durable`] keeps it in a directory, [`Etcd`]
+//! in an etcd that other servers may use as well.
+//!
 //! The storage knows nothing of Kubernetes. Keys are paths (`group/resource/namespace/name`),
 //! values are serialised objects without a resourceVersion: that is the revision of their last
 //! write, which the storage counts. The shape is that of etcd, so that etcd fits behind it.
 
+mod durable;
+mod etcd;
 mod memory;
 
 use std::sync::Arc;
@@ -11,6 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use durable::{Durable, OpenError};
+pub use etcd::{ConnectError, Etcd, EtcdOptions};
 pub use memory::Memory;
 
 /// A point in the history of the storage; grows with every write.
@@ -34,6 +41,8 @@ pub struct Page {
     pub entries: Vec<Stored>,
     /// The revision of the whole storage at which the page was read.
     pub revision: Revision,
+    /// How many entries of the range lie behind the page.
+    pub remaining: usize,
 }
 
 /// One write.
@@ -87,6 +96,9 @@ pub enum StorageError {
         /// The newest revision.
         current: Revision,
     },
+    /// The storage does not work at the moment. A write may have been done nevertheless.
+    #[error("the storage is not available: {0}")]
+    Unavailable(String),
 }
 
 /// A revisioned key-value store.
@@ -98,13 +110,14 @@ pub trait Storage: std::fmt::Debug + Send + Sync + 'static {
     /// The newest value of a key.
     async fn get(&self, key: &str) -> Result<Option<Stored>, StorageError>;
 
-    /// The entries whose keys begin with `prefix` and lie behind `after`, as they were at a
-    /// revision (none: now).
+    /// The first `limit` (none: all) of the entries whose keys begin with `prefix` and lie behind
+    /// `after`, as they were at a revision (none: now).
     async fn list(
         &self,
         prefix: &str,
         after: Option<&str>,
         at: Option<Revision>,
+        limit: Option<usize>,
     ) -> Result<Page, StorageError>;
 
     /// Writes a value, or removes it, if what is there is what was expected. Returns the

@@ -147,7 +147,7 @@ pub async fn collection(scope: &Scope<'_>) -> Result<Answer, Status> {
     let page = scope
         .api
         .storage
-        .list(&prefix, None, None)
+        .list(&prefix, None, None, None)
         .await
         .map_err(|error| api::storage_failed(&error))?;
     let mut items = Vec::new();

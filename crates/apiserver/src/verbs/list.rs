@@ -17,6 +17,9 @@ use crate::storage::{Revision, StorageError};
 
 use super::watch;
 
+/// How many objects are read at once, at least, to find those that a selector wants.
+const SELECTED_PAGE: usize = 500;
+
 /// Which objects of a collection are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -85,34 +88,45 @@ async fn list(
     let kind = &scope.kind;
     let (at, after) = start(scope, options).await?;
     let prefix = kind.collection_prefix(scope.namespace());
-    let page = scope
-        .api
-        .storage
-        .list(&prefix, after.as_deref(), at)
-        .await
-        .map_err(|error| match (error, after) {
-            (StorageError::Compacted { .. }, Some(after)) => expired(after),
-            (error, _) => api::storage_failed(&error),
-        })?;
     let mut items = Vec::new();
-    let mut last = None;
-    let mut entries = page.entries.iter();
-    for stored in entries.by_ref() {
-        let object = api::decode(kind, stored)?;
-        if selection.matches(&object) {
-            items.push(object);
+    let (mut at, mut after) = (at, after);
+    // With a selector, few of many may be wanted.
+    let size = options.limit.map(|limit| {
+        if selection.is_empty() {
+            limit
+        } else {
+            limit.max(SELECTED_PAGE)
         }
-        if options.limit.is_some_and(|limit| items.len() >= limit) {
-            last = Some(stored.key.to_string());
-            break;
+    });
+    let (revision, remaining) = loop {
+        let page = scope
+            .api
+            .storage
+            .list(&prefix, after.as_deref(), at, size)
+            .await
+            .map_err(|error| match (error, after.take()) {
+                (StorageError::Compacted { .. }, Some(after)) => expired(after),
+                (error, _) => api::storage_failed(&error),
+            })?;
+        let full = |items: &[Value]| options.limit.is_some_and(|limit| items.len() >= limit);
+        let mut entries = page.entries.iter();
+        while let Some(stored) = (!full(&items)).then(|| entries.next()).flatten() {
+            let object = api::decode(kind, stored)?;
+            if selection.matches(&object) {
+                items.push(object);
+            }
+            after = Some(stored.key.to_string());
         }
-    }
-    let remaining = entries.len();
-    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
-    match last {
+        if full(&items) || page.remaining == 0 {
+            break (page.revision, page.remaining + entries.len());
+        }
+        at = Some(page.revision);
+    };
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    match after {
         Some(start) if remaining > 0 => {
             let token = Continue {
-                rv: Some(page.revision),
+                rv: Some(revision),
                 start,
             };
             metadata["continue"] = token.encode().into();

@@ -114,7 +114,7 @@ impl Watch {
             return Ok(());
         }
         let page = storage
-            .list(&self.prefix, None, None)
+            .list(&self.prefix, None, None, None)
             .await
             .map_err(|error| api::storage_failed(&error))?;
         if let Some(wanted) = options
