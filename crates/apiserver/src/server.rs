@@ -42,7 +42,7 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// A name cannot be in a certificate.
+    /// A name cannot be in a certificate, or kept certificates cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// The TLS library refuses the certificates.
@@ -76,6 +76,7 @@ pub struct Builder {
     storage: Option<Arc<dyn Storage>>,
     faults: Faults,
     controllers: Settings,
+    certificates: Option<PathBuf>,
 }
 
 /// A running Kubernetes API server. It ends when it is dropped or [shut down](Self::shutdown).
@@ -208,6 +209,15 @@ impl Builder {
         self
     }
 
+    /// The directory that keeps the authority and the administrator's certificate, so that a
+    /// kubeconfig stays valid over restarts and opens all servers with this directory; new ones
+    /// at every start unless told otherwise.
+    #[must_use]
+    pub fn certificates(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.certificates = Some(directory.into());
+        self
+    }
+
     /// Starts the server. When this returns, it serves.
     ///
     /// # Errors
@@ -221,16 +231,20 @@ impl Builder {
         let address = socket.local_addr().map_err(listen)?;
         let mut names = usual_names(address.ip());
         names.extend(self.names.iter().cloned());
-        let certificates = Certificates::make(&names)?;
+        let certificates = match &self.certificates {
+            Some(directory) => Certificates::keep(directory, &names)?,
+            None => Certificates::make(&names)?,
+        };
         let tls = tls(&certificates)?;
 
         let shutdown = CancellationToken::new();
         let storage = self.storage.unwrap_or_else(|| Arc::new(Memory::default()));
         let window = Arc::new(Window::new(storage));
-        let key = match &self.signing_key {
-            Some(pem) => SigningKey::from_pem(pem)?,
-            None => SigningKey::generate()?,
-        };
+        let key = self
+            .signing_key
+            .as_deref()
+            .unwrap_or(&certificates.token_key);
+        let key = SigningKey::from_pem(key)?;
         let mut access = Access::new(self.authorization, self.tokens, key);
         if let Some(path) = self.audit_log {
             let audit =
@@ -242,6 +256,7 @@ impl Builder {
             ensure_namespace(&api, namespace).await?;
             controllers::furnish(&api, namespace, &certificates.authority).await?;
         }
+        controllers::definitions::load(&api).await?;
         let tasks = TaskTracker::new();
         if self.authorization == Authorization::Rbac {
             access::create_bootstrap_roles(&api).await?;
@@ -294,6 +309,7 @@ impl Server {
             storage: None,
             faults: Faults::default(),
             controllers: Settings::default(),
+            certificates: None,
         }
     }
 

@@ -5,11 +5,13 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use nico_apiserver::Authorization;
+use nico_apiserver::storage::{Durable, Etcd, EtcdOptions, Storage};
 use nico_runtime::shutdown::{self, SecondSignal};
 use nico_runtime::telemetry;
 
@@ -59,6 +61,33 @@ pub(crate) struct Arguments {
     /// and kubelets.
     #[arg(long)]
     simulate_workloads: bool,
+    /// Directory that keeps objects and certificates over restarts; made if it is missing.
+    #[arg(long, value_name = "DIR", conflicts_with = "etcd")]
+    data: Option<PathBuf>,
+    /// URLs of the members of an etcd that keeps the objects. May be repeated.
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    etcd: Vec<String>,
+    /// What all keys in etcd begin with.
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "/nico/registry",
+        requires = "etcd"
+    )]
+    etcd_prefix: String,
+    /// File with the certificates of the authorities of an etcd with https.
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    etcd_cacert: Option<PathBuf>,
+    /// File with the certificate that etcd knows this client by.
+    #[arg(long, value_name = "FILE", requires = "etcd_key")]
+    etcd_cert: Option<PathBuf>,
+    /// File with the key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
+    etcd_key: Option<PathBuf>,
+    /// Directory that keeps the certificates over restarts, shared by the servers of one etcd;
+    /// the data directory's folder `certificates` if there is one.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
 }
 
 /// The names that kube-apiserver has for them.
@@ -116,6 +145,16 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     for name in &arguments.advertise_name {
         builder = builder.advertise_name(name);
     }
+    if let Some(storage) = storage(&arguments).await? {
+        builder = builder.storage(storage);
+    }
+    let beside_data = arguments
+        .data
+        .as_ref()
+        .map(|data| data.join("certificates"));
+    if let Some(directory) = arguments.cert_dir.as_ref().or(beside_data.as_ref()) {
+        builder = builder.certificates(directory);
+    }
     if let Some(file) = arguments.faults {
         builder = builder.faults(faults::follow(file)?);
     }
@@ -134,6 +173,36 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     stop.cancelled().await;
     server.shutdown().await;
     Ok(())
+}
+
+/// Where the objects are kept; none for memory.
+async fn storage(arguments: &Arguments) -> anyhow::Result<Option<Arc<dyn Storage>>> {
+    if let Some(directory) = &arguments.data {
+        let durable = Durable::open(directory).context("cannot use the directory of --data")?;
+        return Ok(Some(Arc::new(durable)));
+    }
+    if arguments.etcd.is_empty() {
+        return Ok(None);
+    }
+    let read = |option: &str, file: &Option<PathBuf>| {
+        let read = |file: &PathBuf| {
+            fs::read_to_string(file)
+                .with_context(|| format!("cannot read the file {} of {option}", file.display()))
+        };
+        file.as_ref().map(read).transpose()
+    };
+    let certificate = read("--etcd-cert", &arguments.etcd_cert)?;
+    let key = read("--etcd-key", &arguments.etcd_key)?;
+    let options = EtcdOptions {
+        endpoints: arguments.etcd.clone(),
+        prefix: arguments.etcd_prefix.clone(),
+        authority: read("--etcd-cacert", &arguments.etcd_cacert)?,
+        identity: certificate.zip(key),
+    };
+    let etcd = Etcd::connect(options)
+        .await
+        .context("cannot use the URLs of --etcd")?;
+    Ok(Some(Arc::new(etcd)))
 }
 
 /// Writes a file that only its owner can read, and that nobody ever sees half written.

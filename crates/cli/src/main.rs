@@ -30,7 +30,7 @@ enum Command {
     /// Print the CustomResourceDefinitions, or write them into a folder.
     Crds(crds::Arguments),
     /// Serve an embedded Kubernetes API, for development and tests.
-    Apiserver(apiserver::Arguments),
+    Apiserver(Box<apiserver::Arguments>),
     /// Run NICO with hosts made of Linux namespaces, on this machine alone.
     Sandbox(sandbox::Arguments),
     /// Write the reference pages of the documentation.
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let result = match parse().command {
         Command::Operator(arguments) => operator::run(*arguments),
         Command::Crds(arguments) => crds::run(arguments),
-        Command::Apiserver(arguments) => apiserver::run(arguments),
+        Command::Apiserver(arguments) => apiserver::run(*arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Reference(arguments) => reference::run(arguments, &Arguments::command()),
     };

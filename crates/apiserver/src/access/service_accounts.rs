@@ -229,7 +229,8 @@ mod tests {
     }
 
     fn accounts() -> ServiceAccounts {
-        ServiceAccounts::new(SigningKey::generate().unwrap())
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        ServiceAccounts::new(SigningKey::from_pem(&key).unwrap())
     }
 
     fn issue(accounts: &ServiceAccounts, bound: Bound, audience: &str, end: i64) -> String {

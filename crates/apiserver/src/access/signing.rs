@@ -28,9 +28,6 @@ pub enum SigningKeyError {
          -pkeyopt ec_paramgen_curve:P-256`"
     )]
     Curve,
-    /// A key could not be made.
-    #[error("cannot make a key")]
-    Make(#[source] rcgen::Error),
 }
 
 /// Signs tokens, and knows those that it signed.
@@ -53,15 +50,6 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// A new key.
-    ///
-    /// # Errors
-    /// If the system has no randomness.
-    pub fn generate() -> std::result::Result<Self, SigningKeyError> {
-        let pair = rcgen::KeyPair::generate().map_err(SigningKeyError::Make)?;
-        Self::from_der(pair.serialized_der())
-    }
-
     /// Reads a key: PKCS#8 in PEM.
     ///
     /// # Errors

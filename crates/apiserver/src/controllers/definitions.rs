@@ -49,6 +49,24 @@ pub async fn run(api: Arc<Api>) {
     }
 }
 
+/// Serves the kinds of the definitions that are there already, before anybody asks for them.
+///
+/// # Errors
+/// If the definitions cannot be read.
+pub async fn load(api: &Api) -> Result<(), Status> {
+    let page = api.storage.list(PREFIX, None, None, None).await;
+    let page = page.map_err(|error| api::storage_failed(&error))?;
+    for stored in &page.entries {
+        let definition: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
+        if let Some(name) = stored.key.strip_prefix(PREFIX)
+            && objects::names_accepted(&definition)
+        {
+            api.registry.set_custom(name, custom::kinds(&definition));
+        }
+    }
+    Ok(())
+}
+
 impl Definitions {
     /// Notes an event and returns the names of the definitions to look at.
     fn note(&mut self, event: &Event) -> Vec<String> {
@@ -88,7 +106,9 @@ impl Definitions {
             return Ok(());
         };
         if !definition["metadata"]["deletionTimestamp"].is_null() {
-            if self.served.contains_key(name) && self.terminating.insert(name.to_owned()) {
+            // Another server may have served the kind, and have written objects of it.
+            let known = self.served.contains_key(name) || objects::names_accepted(definition);
+            if known && self.terminating.insert(name.to_owned()) {
                 api.registry.set_custom(name, custom::kinds(definition));
             }
             return remove(api, name).await;

@@ -6,7 +6,7 @@
 
 mod accounts;
 mod aggregation;
-mod definitions;
+pub mod definitions;
 pub mod disruption;
 mod events;
 mod follow;

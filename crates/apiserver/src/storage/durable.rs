@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use tokio::sync::oneshot;
 
@@ -173,7 +174,8 @@ fn open_database(directory: &Path, file: &Path) -> Result<Database, OpenError> {
         .mode(0o600)
         .open(file)
         .map_err(failed)?;
-    match Database::builder().create_file(opened) {
+    let backend = FileBackend::new(opened);
+    match backend.and_then(|backend| Database::builder().create_with_backend(backend)) {
         Ok(database) => Ok(database),
         Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse(directory.to_owned())),
         Err(source) => Err(OpenError::Database {

@@ -1,12 +1,18 @@
-//! Certificates made at start: an authority, the server's, and those of clients.
+//! Certificates made at start: an authority, the server's, and those of clients. The authority
+//! can be kept in a directory, with the key that signs tokens.
 
+use std::fs::DirBuilder;
+use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
+use tempfile::NamedTempFile;
 
 use crate::access::MASTERS;
 
@@ -15,14 +21,42 @@ const ADMINISTRATOR: &str = "kubernetes-admin";
 /// How long certificates last, in years.
 const YEARS: i16 = 10;
 
-/// A certificate could not be made.
+/// The file that keeps certificates and keys, in the order of [`Kept`].
+const FILE: &str = "certificates.pem";
+/// The authority's name.
+const AUTHORITY: &str = "nico-apiserver-ca";
+
+/// Certificates could not be made or kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make the certificate of {subject}")]
-pub struct CertificateError {
-    /// Whose certificate.
-    pub subject: String,
-    /// Why.
-    pub source: rcgen::Error,
+pub enum CertificateError {
+    /// One could not be made.
+    #[error("cannot make the certificate of {subject}")]
+    Make {
+        /// Whose certificate.
+        subject: String,
+        /// Why.
+        source: rcgen::Error,
+    },
+    /// The file that keeps them cannot be used.
+    #[error("cannot keep certificates in {}", file.display())]
+    Keep {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "{} does not hold the certificates of an API server; remove it to get new ones",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+}
+
+/// What outlives a server: who signs certificates, and what signs tokens.
+struct Kept {
+    authority: Pair,
+    token_key: String,
 }
 
 /// A certificate and its key.
@@ -48,6 +82,8 @@ pub struct Certificates {
     pub authority: String,
     /// The server's.
     pub server: Pair,
+    /// The key that signs tokens of ServiceAccounts, PEM.
+    pub token_key: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -66,34 +102,58 @@ impl Certificates {
     /// # Errors
     /// If a name cannot be in a certificate.
     pub fn make(names: &[String]) -> Result<Self, CertificateError> {
-        let failed = |subject: &str| {
-            let subject = subject.to_owned();
-            move |source| CertificateError { subject, source }
-        };
-        let authority_name = "nico-apiserver-ca";
-        let mut authority = parameters(authority_name).map_err(failed(authority_name))?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        let authority_key = KeyPair::generate().map_err(failed(authority_name))?;
-        let authority_pem = authority
-            .self_signed(&authority_key)
-            .map_err(failed(authority_name))?
-            .pem();
-        let issuer = Issuer::new(authority, authority_key);
+        Self::of(Kept::make()?, names)
+    }
 
+    /// Makes the server's certificate; authority and key of tokens are those in a directory, and
+    /// are put there if there are none.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate, or the directory cannot be used.
+    pub fn keep(directory: &Path, names: &[String]) -> Result<Self, CertificateError> {
+        let file = directory.join(FILE);
+        let failed = |source| CertificateError::Keep {
+            file: file.clone(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
+        if !file.exists() {
+            let made = Kept::make()?;
+            // Only its owner can read it, and nobody sees it half written.
+            let mut temporary = NamedTempFile::new_in(directory).map_err(failed)?;
+            let written = temporary
+                .write_all(made.to_pem().as_bytes())
+                .and_then(|()| temporary.as_file().sync_all());
+            written.map_err(failed)?;
+            match temporary.persist_noclobber(&file) {
+                Ok(_) => {}
+                // Another server was faster, so its certificates count.
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error.error)),
+            }
+        }
+        let text = std::fs::read_to_string(&file).map_err(failed)?;
+        let kept = Kept::from_pem(&text).ok_or(CertificateError::Foreign(file))?;
+        Self::of(kept, names)
+    }
+
+    fn of(kept: Kept, names: &[String]) -> Result<Self, CertificateError> {
         let mut server = CertificateParams::new(names).map_err(failed("the server"))?;
         limit(&mut server);
         server
             .distinguished_name
             .push(DnType::CommonName, "kube-apiserver");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-
+        let key = KeyPair::from_pem(&kept.authority.key).map_err(failed(AUTHORITY))?;
+        let issuer = Issuer::new(authority().map_err(failed(AUTHORITY))?, key);
         Ok(Self {
-            authority: authority_pem,
+            authority: kept.authority.certificate,
             server: sign(&server, &issuer).map_err(failed("the server"))?,
+            token_key: kept.token_key,
             issuer,
         })
     }
@@ -120,11 +180,67 @@ impl Certificates {
             client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             sign(&client, &self.issuer)
         };
-        make().map_err(|source| CertificateError {
-            subject: user.to_owned(),
-            source,
+        make().map_err(failed(user))
+    }
+}
+
+impl Kept {
+    fn make() -> Result<Self, CertificateError> {
+        let key = KeyPair::generate().map_err(failed(AUTHORITY))?;
+        let certificate = authority().and_then(|authority| authority.self_signed(&key));
+        let token_key = KeyPair::generate().map_err(failed("tokens"))?;
+        Ok(Self {
+            authority: Pair {
+                certificate: certificate.map_err(failed(AUTHORITY))?.pem(),
+                key: key.serialize_pem(),
+            },
+            token_key: token_key.serialize_pem(),
         })
     }
+
+    fn to_pem(&self) -> String {
+        let Self {
+            authority,
+            token_key,
+        } = self;
+        [&authority.certificate, &authority.key, token_key]
+            .map(|pem| pem.trim_end())
+            .join("\n")
+    }
+
+    fn from_pem(text: &str) -> Option<Self> {
+        const BEGIN: &str = "-----BEGIN ";
+        let mut parts = text
+            .split(BEGIN)
+            .skip(1)
+            .map(|part| format!("{BEGIN}{}\n", part.trim_end()));
+        let (certificate, key, token_key) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_whole = certificate.starts_with("-----BEGIN CERTIFICATE")
+            && KeyPair::from_pem(&key).is_ok()
+            && KeyPair::from_pem(&token_key).is_ok();
+        is_whole.then_some(Self {
+            authority: Pair { certificate, key },
+            token_key,
+        })
+    }
+}
+
+fn failed(subject: &str) -> impl Fn(rcgen::Error) -> CertificateError {
+    let subject = subject.to_owned();
+    move |source| CertificateError::Make {
+        subject: subject.clone(),
+        source,
+    }
+}
+
+fn authority() -> Result<CertificateParams, rcgen::Error> {
+    let mut authority = parameters(AUTHORITY)?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    Ok(authority)
 }
 
 fn parameters(name: &str) -> Result<CertificateParams, rcgen::Error> {
@@ -219,5 +335,21 @@ mod tests {
     fn keys_are_not_shown_when_debugging() {
         let certificates = Certificates::make(&["localhost".to_owned()]).unwrap();
         assert!(!format!("{certificates:?}").contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn kept_certificates_are_those_of_the_first_start() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_owned()];
+        let first = Certificates::keep(folder.path(), &names).unwrap();
+        let second = Certificates::keep(folder.path(), &names).unwrap();
+        assert_eq!(first.authority, second.authority);
+        assert_eq!(first.token_key, second.token_key);
+        let file = folder.path().join(FILE);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, "something else").unwrap();
+        let refused = Certificates::keep(folder.path(), &names);
+        assert!(matches!(refused, Err(CertificateError::Foreign(_))));
     }
 }
