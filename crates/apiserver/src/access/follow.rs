@@ -43,7 +43,7 @@ pub async fn run(api: Arc<Api>, mut seen: Revision) {
 /// # Errors
 /// If the storage does not work.
 pub async fn load(api: &Api) -> Result<Revision, StorageError> {
-    let page = api.storage.list(GROUP_PREFIX, None, None).await?;
+    let page = api.storage.list(GROUP_PREFIX, None, None, None).await?;
     api.access.replace_rules(
         page.entries
             .iter()
