@@ -41,7 +41,7 @@ kubeconfig=$certificates/kubeconfig
 ) &
 exec "$NICO" apiserver --listen "$address:$port" --kubeconfig-out "$kubeconfig" \
     --token-auth-file "$tokens" --authorization-mode "$mode" \
-    --service-account-signing-key-file "$key"
+    --service-account-signing-key-file "$key" --etcd "$etcd"
 "#;
 
 fn program(folder: &Path, name: &str, text: &str) -> Result<()> {
