@@ -12,6 +12,8 @@ use nico_sandbox::stack::Stack;
 use nico_sandbox::{Sandbox, manifests, proof, tools};
 use tokio::task::block_in_place;
 
+use crate::eventually;
+
 /// A running sandbox. Removed when it is dropped.
 pub struct Lab {
     /// Hosts, API server, operator.
@@ -193,15 +195,16 @@ impl Lab {
     /// # Errors
     /// What is left.
     pub async fn assert_nothing_is_left(&self) -> Result<()> {
-        let mut findings = proof::of_the_api(&self.client).await?;
-        let hosts = self.stack.sandbox().hosts();
-        findings.extend(block_in_place(|| proof::of_the_hosts(hosts))?);
-        let left: Vec<_> = findings
-            .iter()
-            .filter(|finding| !finding.found.is_empty())
-            .collect();
-        ensure!(left.is_empty(), "{left:#?}");
-        Ok(())
+        // A probe of a machine may be under way at any moment.
+        eventually("nothing is left", async || {
+            let mut findings = proof::of_the_api(&self.client).await?;
+            let hosts = self.stack.sandbox().hosts();
+            findings.extend(block_in_place(|| proof::of_the_hosts(hosts))?);
+            findings.retain(|finding| !finding.found.is_empty());
+            ensure!(findings.is_empty(), "{findings:#?}");
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// The log of the operator, to be shown when a test fails.
