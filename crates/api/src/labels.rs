@@ -23,6 +23,10 @@ pub const RECONCILE_AT: &str = "nio.homystack.com/reconcile-at";
 /// the host, which stays as it is.
 pub const FORCE_REMOVE: &str = "nio.homystack.com/force-remove";
 
+/// Annotation on a NixosConfiguration with the value of `status.fullInstallStartedTime`: wipe the
+/// disk again, although a full install began then whose outcome is not known or that failed.
+pub const REPEAT_FULL_INSTALL: &str = "nio.homystack.com/repeat-full-install";
+
 /// Finalizer on a NixosConfiguration: takes the configuration off the machine.
 pub const CONFIGURATION_FINALIZER: &str = "nio.homystack.com/remove";
 

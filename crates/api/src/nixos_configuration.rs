@@ -258,6 +258,10 @@ pub struct NixosConfigurationStatus {
     /// True after one successful full install; never causes a second one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_disk_install_completed: Option<bool>,
+    /// When the full install began, which may have wiped the disk since. Another one is not
+    /// begun unless the annotation `nio.homystack.com/repeat-full-install` has this very time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_install_started_time: Option<Time>,
     /// Nix store path of the system that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_path: Option<String>,
@@ -319,6 +323,8 @@ pub enum Step {
     Evaluate,
     /// The derivation is built.
     Build,
+    /// The machine is installed from scratch, instead of copying and activating.
+    Install,
     /// The closure is copied to the host.
     Copy,
     /// The system profile is set and the configuration switched to.

@@ -8,7 +8,8 @@ mod redact;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -105,6 +106,21 @@ pub fn command(program: impl AsRef<OsStr>, home: &Path) -> Command {
     command
 }
 
+/// The file that a program is, looked for in `PATH` unless its name is a path.
+pub fn find(program: &Path) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(is_program);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(is_program)
+}
+
 /// Runs a command to its end and gives what it wrote to standard output.
 ///
 /// Dropping the future kills the program and every process that it started.
@@ -116,90 +132,124 @@ pub async fn run(
     deadline: Duration,
     redactor: &Redactor,
 ) -> Result<Vec<u8>, ProgramError> {
-    let program = command
-        .as_std()
-        .get_program()
-        .to_string_lossy()
-        .into_owned();
+    let program = name(&command);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let say = |line: &str| tracing::debug!(program, line, "program says");
+    let mut stdout = Vec::new();
+    let read = async |child: &mut Child, tail: &mut Tail| {
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let read_output = async {
+            match output {
+                Some(mut output) => output.read_to_end(&mut stdout).await.map(|_| ()),
+                None => Ok(()),
+            }
+        };
+        let read_errors = async {
+            match errors {
+                Some(errors) => read_lines(errors, tail, redactor, say).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(read_output, read_errors).map(|_| ())
+    };
+    supervise(command, &program, deadline, read).await?;
+    Ok(stdout)
+}
+
+/// Runs a command to its end; `say` gets every line of both its outputs, without secrets, as
+/// soon as it is there.
+///
+/// Dropping the future kills the program and every process that it started.
+///
+/// # Errors
+/// [`ProgramError`], as of [`run`]; its last words are those of both outputs.
+pub async fn follow(
+    mut command: Command,
+    deadline: Duration,
+    redactor: &Redactor,
+    say: impl Fn(&str),
+) -> Result<(), ProgramError> {
+    let program = name(&command);
+    let not_started = |source| ProgramError::NotStarted {
+        program: program.clone(),
+        source,
+    };
+    let (writer, reader) = tokio::net::unix::pipe::pipe().map_err(not_started)?;
+    let writer = writer.into_blocking_fd().map_err(not_started)?;
+    command
+        .stdout(writer.try_clone().map_err(not_started)?)
+        .stderr(writer);
+    let read = async |_: &mut Child, tail: &mut Tail| {
+        read_lines(reader, tail, redactor, &say).await
+    };
+    supervise(command, &program, deadline, read).await
+}
+
+/// Starts a program, reads what it says, and waits for its end.
+async fn supervise(
+    mut command: Command,
+    program: &str,
+    deadline: Duration,
+    read: impl AsyncFnOnce(&mut Child, &mut Tail) -> std::io::Result<()>,
+) -> Result<(), ProgramError> {
     let mut child = command
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|source| ProgramError::NotStarted {
-            program: program.clone(),
+            program: program.to_owned(),
             source,
         })?;
+    // The ends of its pipes that this process holds would keep them open.
+    drop(command);
     let mut group = Group::of(&child);
     let mut tail = Tail::default();
-    let ended = tokio::time::timeout(
-        deadline,
-        read_to_end(&mut child, &program, &mut tail, redactor),
-    )
+    let ended = tokio::time::timeout(deadline, async {
+        read(&mut child, &mut tail).await?;
+        child.wait().await
+    })
     .await;
     let Ok(ended) = ended else {
         drop(group);
         return Err(ProgramError::TimedOut {
-            program,
+            program: program.to_owned(),
             after: deadline,
             tail: tail.text(),
         });
     };
-    let (stdout, status) = ended.map_err(|source| ProgramError::Unreadable {
-        program: program.clone(),
+    let status = ended.map_err(|source| ProgramError::Unreadable {
+        program: program.to_owned(),
         source,
     })?;
     group.disarm();
     if status.success() {
-        Ok(stdout)
+        Ok(())
     } else {
         Err(ProgramError::Failed {
-            program,
+            program: program.to_owned(),
             status,
             tail: tail.text(),
         })
     }
 }
 
-async fn read_to_end(
-    child: &mut Child,
-    program: &str,
-    tail: &mut Tail,
-    redactor: &Redactor,
-) -> std::io::Result<(Vec<u8>, ExitStatus)> {
-    let mut stdout = Vec::new();
-    let output = child.stdout.take();
-    let errors = child.stderr.take();
-    let read_output = async {
-        match output {
-            Some(mut output) => output.read_to_end(&mut stdout).await.map(|_| ()),
-            None => Ok(()),
-        }
-    };
-    let read_errors = async {
-        match errors {
-            Some(errors) => read_lines(errors, program, tail, redactor).await,
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(read_output, read_errors)?;
-    let status = child.wait().await?;
-    Ok((stdout, status))
+fn name(command: &Command) -> String {
+    let program = command.as_std().get_program();
+    program.to_string_lossy().into_owned()
 }
 
 async fn read_lines(
-    errors: impl AsyncRead + Unpin,
-    program: &str,
+    output: impl AsyncRead + Unpin,
     tail: &mut Tail,
     redactor: &Redactor,
+    say: impl Fn(&str),
 ) -> std::io::Result<()> {
-    let mut errors = BufReader::new(errors);
+    let mut output = BufReader::new(output);
     let mut line = Vec::new();
-    while errors.read_until(b'\n', &mut line).await? > 0 {
+    while output.read_until(b'\n', &mut line).await? > 0 {
         let text = redactor.redact(String::from_utf8_lossy(&line).trim_end());
-        tracing::debug!(program, line = text, "program says");
+        say(&text);
         tail.push(&text);
         line.clear();
     }
@@ -338,6 +388,29 @@ mod tests {
             );
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_program_says_is_told_while_it_runs_and_without_secrets() {
+        let said = std::sync::Mutex::new(Vec::new());
+        let mut redactor = Redactor::default();
+        redactor.add("hunter22");
+        let script = "echo one hunter22; echo two >&2; exit 4";
+        let followed = follow(shell(script), LONG, &redactor, |line| {
+            said.lock().unwrap().push(line.to_owned());
+        })
+        .await;
+        let error = followed.unwrap_err();
+        assert_eq!(error.tail(), "one [redacted]\ntwo");
+        assert_eq!(*said.lock().unwrap(), ["one [redacted]", "two"]);
+    }
+
+    #[test]
+    fn a_program_is_found_in_path_and_by_its_path() {
+        assert!(find(Path::new("sh")).is_some());
+        assert!(find(Path::new("/bin/sh")).is_some());
+        assert_eq!(find(Path::new("/etc/passwd")), None);
+        assert_eq!(find(Path::new("no-such-program")), None);
     }
 
     #[tokio::test]

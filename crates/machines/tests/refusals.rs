@@ -142,7 +142,6 @@ async fn what_this_version_does_not_do_is_refused_until_the_spec_changes() {
         "path": "key", "valueType": "Inline", "inline": "x", "deliver": "Host",
     });
     for change in [
-        json!({"fullInstall": true}),
         json!({"additionalFiles": [host_file]}),
         json!({"activation": {"reboot": "IfNeeded"}}),
         json!({"flake": "github:owner/repo#web"}),

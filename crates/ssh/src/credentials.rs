@@ -61,6 +61,14 @@ impl Credentials {
         Ok(self)
     }
 
+    /// One private key that exists already.
+    pub(crate) fn of_key(key: PrivateKey) -> Self {
+        Self {
+            keys: vec![Arc::new(key)],
+            password: None,
+        }
+    }
+
     /// Sets the password, which is tried when no key is accepted.
     #[must_use]
     pub fn with_password(mut self, password: Zeroizing<String>) -> Self {
@@ -81,6 +89,13 @@ impl Credentials {
     /// The public halves of the private keys.
     pub fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys.iter().map(|key| key.public_key())
+    }
+
+    /// Lends the password, if there is one, to what hands it to a program that asks for it.
+    pub fn expose_password(&self, lend: impl FnOnce(&str)) {
+        if let Some(password) = self.password() {
+            lend(password);
+        }
     }
 
     pub(crate) fn keys(&self) -> &[Arc<PrivateKey>] {

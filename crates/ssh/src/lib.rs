@@ -8,10 +8,12 @@
 //! - [`connect`]: from a [`Target`] to a [`Session`], every failure told apart
 //! - [`Session`]: runs commands with stdin, exit status, bounded output and a deadline
 //! - [`Agent`]: an SSH agent in this process for programs that NICO starts
+//! - [`Bridge`]: a way for such programs to machines that have a password only
 //! - [`quote`]: one shell word from any text
 
 mod access;
 mod agent;
+mod bridge;
 mod connect;
 mod credentials;
 mod quote;
@@ -22,9 +24,10 @@ pub mod test_server;
 
 pub use access::{Access, AccessError, KNOWN_HOSTS_SECRET, Pinning};
 pub use agent::{Agent, AgentError};
+pub use bridge::{Bridge, BridgeError};
 pub use connect::{ConnectError, Phase, connect};
 pub use credentials::{Credentials, KeyError};
 pub use quote::quote;
 pub use russh::keys::PublicKey;
-pub use session::{MAX_OUTPUT_BYTES, Output, RunError, Session};
+pub use session::{MAX_OUTPUT_BYTES, Output, Proof, RunError, Session};
 pub use target::{Deadlines, HostKeys, Target, fingerprint};

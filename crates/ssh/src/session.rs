@@ -26,7 +26,17 @@ pub struct Session {
     handle: Handle<Verifier>,
     host_key: PublicKey,
     root: bool,
+    proof: Proof,
     observer: Arc<Observer>,
+}
+
+/// What a server accepted of the credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// One of the private keys.
+    Key,
+    /// The password.
+    Password,
 }
 
 /// What a command gave back.
@@ -108,12 +118,14 @@ impl Session {
         handle: Handle<Verifier>,
         host_key: PublicKey,
         root: bool,
+        proof: Proof,
         observer: Arc<Observer>,
     ) -> Self {
         Self {
             handle,
             host_key,
             root,
+            proof,
             observer,
         }
     }
@@ -121,6 +133,11 @@ impl Session {
     /// The host key that the server proved to have.
     pub fn host_key(&self) -> &PublicKey {
         &self.host_key
+    }
+
+    /// What the server accepted of the credentials.
+    pub fn proof(&self) -> Proof {
+        self.proof
     }
 
     /// Runs a command in the user's login shell, feeds it `stdin`, and waits for its end.
@@ -163,6 +180,13 @@ impl Session {
             deadline,
         )
         .await
+    }
+
+    /// Starts a command and gives its channel, whose messages are for whoever asked.
+    pub(crate) async fn open(&self, command: Vec<u8>) -> Result<Channel<Msg>, russh::Error> {
+        let channel = self.handle.channel_open_session().await?;
+        channel.exec(true, command).await?;
+        Ok(channel)
     }
 
     /// Says goodbye to the server. Dropping the session does the same without a word.

@@ -4,8 +4,11 @@
 //! first step: what is fetched, evaluated, built and copied already costs nothing again, and
 //! whether the system was activated is asked of the host, which runs an attempt at most once.
 
+mod installing;
+
 use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::PartialObjectMeta;
 use kube::runtime::wait::await_condition;
@@ -24,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::claim;
 use super::controller::World;
+use super::install::{Installation, Refusal, way_out};
 use super::plan::Apply;
 use super::progress::{Applied, Failure, Progress};
 use super::wanted::{Purpose, attempt_name};
@@ -66,6 +70,16 @@ enum StepError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("cannot look at the machine before it is installed from scratch: {0}")]
+    Preflight(String),
+    #[error("{cause}; {}", way_out(.began))]
+    NotInstalled { cause: Box<StepError>, began: Time },
+    #[error("an installation from scratch began at {} and did not end well; now {seen}", .began.0)]
+    Unfinished { began: Time, seen: Box<StepError> },
+    #[error("the machine answers, but does not run from the disk that was to be installed")]
+    NoMark,
     #[error("the host does not run {system}: {state}")]
     NotRunning { system: StorePath, state: String },
     /// Not a failure: the attempt is put down.
@@ -88,7 +102,10 @@ impl StepError {
             Self::Host(_) if step == Step::Copy => ConfigurationReason::CopyFailed,
             Self::Host(_) if step == Step::Confirm => ConfigurationReason::NotConfirmed,
             Self::Host(_) => ConfigurationReason::ActivationFailed,
-            Self::NotRunning { .. } => ConfigurationReason::NotConfirmed,
+            Self::Refused(_) | Self::Preflight(_) => ConfigurationReason::InstallRefused,
+            Self::NotInstalled { cause, .. } => cause.reason(step),
+            Self::Unfinished { .. } => ConfigurationReason::InstallInterrupted,
+            Self::NotRunning { .. } | Self::NoMark => ConfigurationReason::NotConfirmed,
             Self::Interrupted(_) | Self::Api(_) => ConfigurationReason::InProgress,
         }
     }
@@ -101,12 +118,19 @@ impl Categorized for StepError {
         match self {
             Self::Mirror(error) => error.category(),
             Self::Workspace(WorkspaceError::Occupied { .. }) => Category::InvalidInput,
-            Self::Nix(NixError::Agent(_)) => Category::Waiting,
+            // Whoever corrects credentials does it on other objects, or on the machine.
+            Self::Nix(NixError::Agent(_) | NixError::Bridge(_)) => Category::Waiting,
             Self::Nix(error) => error.category(),
             Self::Host(error) => error.category(),
+            // A disk that may be wiped already is not wiped again by itself.
+            Self::NotInstalled { .. } | Self::Unfinished { .. } => Category::InvalidInput,
+            // Whoever corrects that does it on the machine, out of sight.
+            Self::Refused(_) => Category::Waiting,
             Self::Workspace(_)
+            | Self::Preflight(_)
             | Self::Connect(_)
             | Self::NotRunning { .. }
+            | Self::NoMark
             | Self::Interrupted(_)
             | Self::Api(_) => Category::Transient,
         }
@@ -176,12 +200,18 @@ impl Run<'_> {
             .cancellable(self.build(&derivation, &workspace))
             .await?;
 
-        self.enter(Step::Copy).await?;
-        let session = self.cancellable(self.copy(&system, &workspace)).await?;
-
-        if let Some(session) = session {
-            self.enter(Step::Activate).await?;
-            self.activate(session, &system).await?;
+        let installation = self.installation();
+        if installation != Installation::NotWanted {
+            self.enter(Step::Install).await?;
+            self.install(&installation, &workspace).await?;
+        }
+        if installation != Installation::Begin {
+            self.enter(Step::Copy).await?;
+            let session = self.cancellable(self.copy(&system, &workspace)).await?;
+            if let Some(session) = session {
+                self.enter(Step::Activate).await?;
+                self.activate(session, &system).await?;
+            }
         }
 
         self.enter(Step::Confirm).await?;
@@ -208,10 +238,11 @@ impl Run<'_> {
 
     async fn evaluate(&self, workspace: &Workspace) -> Result<StorePath, StepError> {
         let request = &self.attempt.wanted.request;
+        let (root, entry) = (workspace.tree(), workspace.path().join("entry"));
         let tree = Tree {
-            root: &workspace.tree(),
+            root: &root,
             directory: &request.directory,
-            entry: &workspace.path().join("entry"),
+            entry: &entry,
         };
         let nix = &self.world.nix;
         Ok(nix
@@ -254,7 +285,7 @@ impl Run<'_> {
             .await
             .map_err(ConnectError::from)?;
         let destination =
-            Destination::prepare(&target, session.host_key(), workspace.path()).await?;
+            Destination::prepare(&target, &session, workspace.path()).await?;
         self.world
             .nix
             .copy(system, &destination, &self.redactor)

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Resource, ResourceExt};
 use nico_api::condition::{self, Truth};
-use nico_api::labels::CONFIGURATION_CONTROLLER;
+use nico_api::labels::{CONFIGURATION_CONTROLLER, FULL_INSTALLATION_APPLIED};
 use nico_api::machine::conditions::NEEDS_CLEANUP;
 use nico_api::names::CommitId;
 use nico_api::reason::MachineReason;
@@ -93,6 +93,31 @@ pub(super) async fn record(
         ..MachineStatus::default()
     };
     status::apply(client, CONFIGURATION_CONTROLLER, machine, written).await?;
+    Ok(())
+}
+
+/// Notes on a machine that it was installed from scratch, for ever: the note survives the
+/// configuration, and a backup that leaves out every status.
+///
+/// # Errors
+/// What the API says.
+pub(super) async fn mark_installed(
+    client: &Client,
+    machine: &Machine,
+    name: &str,
+) -> Result<(), kube::Error> {
+    if machine.annotations().contains_key(FULL_INSTALLATION_APPLIED) {
+        return Ok(());
+    }
+    let namespace = machine.namespace().unwrap_or_default();
+    let api: Api<Machine> = Api::namespaced(client.clone(), &namespace);
+    let patch = json!({"metadata": {"annotations": {FULL_INSTALLATION_APPLIED: name}}});
+    let parameters = PatchParams {
+        field_manager: Some(CONFIGURATION_CONTROLLER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(&machine.name_any(), &parameters, &Patch::Merge(patch))
+        .await?;
     Ok(())
 }
 

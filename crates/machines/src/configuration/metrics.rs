@@ -45,6 +45,8 @@ pub enum BuildType {
     Build,
     /// Copy a closure.
     Copy,
+    /// Install a machine from scratch.
+    Install,
 }
 
 impl BuildType {
@@ -53,6 +55,7 @@ impl BuildType {
             Self::Evaluate => "evaluate",
             Self::Build => "build",
             Self::Copy => "copy",
+            Self::Install => "install",
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - `wanted`, `files`: what a configuration asks for
 //! - `claim`: who has a machine
 //! - `progress`: the status, from one moment of an attempt to the next
+//! - `install`: whether a machine is installed from scratch, which happens once
 //! - `workspace`: the private directory of one attempt
 
 mod apply;
@@ -14,6 +15,7 @@ mod claim;
 mod controller;
 mod execute;
 mod files;
+mod install;
 pub mod metrics;
 mod observe;
 mod plan;

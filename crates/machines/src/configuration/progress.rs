@@ -148,6 +148,21 @@ impl Progress {
         self.set_stalled(failure.category, now);
     }
 
+    /// An installation from scratch is about to begin: from here on the disk may be wiped.
+    pub(super) fn install_begins(&mut self, now: Timestamp, machine: &str) {
+        self.status.full_install_started_time = Some(Time(now));
+        self.status.full_disk_install_completed = Some(false);
+        let message = format!("the machine is being installed from scratch: {machine}");
+        let reason = ConfigurationReason::InProgress;
+        self.set(COPIED, Truth::Unknown, reason, &message, now);
+        self.set(READY, Truth::False, reason, &message, now);
+    }
+
+    /// The machine was seen to run what was installed on it from scratch.
+    pub(super) fn installed(&mut self) {
+        self.status.full_disk_install_completed = Some(true);
+    }
+
     /// The host runs what is wanted, and says so over a new connection.
     pub(super) fn succeed(&mut self, wanted: &Wanted, applied: &Applied, now: Timestamp) {
         if let Some(attempt) = &mut self.status.last_attempt {
@@ -272,6 +287,7 @@ impl Progress {
 /// Whether the host was ever changed, or may have been: the step that changes it was entered.
 pub(super) fn touched_the_host(status: &NixosConfigurationStatus) -> bool {
     status.applied_commit.is_some()
+        || status.full_install_started_time.is_some()
         || condition::find(&status.conditions, ACTIVATED)
             .is_some_and(|activated| !is_pending(activated))
 }
@@ -286,7 +302,7 @@ fn condition_of(step: Step) -> &'static str {
         Step::Source | Step::Files => SOURCE_READY,
         Step::Evaluate => EVALUATED,
         Step::Build => BUILT,
-        Step::Copy => COPIED,
+        Step::Copy | Step::Install => COPIED,
         Step::Activate | Step::Confirm | Step::Record => ACTIVATED,
     }
 }
@@ -307,6 +323,7 @@ fn doing(step: Step) -> &'static str {
         Step::Files => "the additional files are being put in",
         Step::Evaluate => "the flake output is being evaluated",
         Step::Build => "the system is being built",
+        Step::Install => "the machine is looked at before it is installed from scratch",
         Step::Copy => "the closure is being copied to the host",
         Step::Activate => "the system is being activated",
         Step::Confirm => "the host is being asked over a new connection",
@@ -423,6 +440,19 @@ mod tests {
         assert_eq!(status.generation, Some(7));
         assert_eq!(status.applied_commit, Some("a".repeat(40)));
         assert_eq!(status.configuration_hash, Some(wanted().configuration_hash));
+    }
+
+    #[test]
+    fn the_host_counts_as_touched_from_the_moment_before_it_is_installed() {
+        let mut progress = started();
+        progress.enter(Step::Install, at(101));
+        assert!(!touched_the_host(progress.status()));
+        progress.install_begins(at(102), "memory 2000 MB, disks vda");
+        assert!(touched_the_host(progress.status()));
+        assert_eq!(progress.status().full_disk_install_completed, Some(false));
+        progress.start(&wanted(), at(200), 0, at(200));
+        let began = progress.status().full_install_started_time.as_ref();
+        assert_eq!(began.map(|time| time.0), Some(at(102)));
     }
 
     #[test]

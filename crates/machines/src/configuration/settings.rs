@@ -16,7 +16,7 @@ pub struct Settings {
     /// How long the answer of a Git server is shared, and how often a configuration is looked
     /// at when nothing happens (`NIO_CONFIG_RECONCILE_INTERVAL`).
     pub reconcile_interval: Duration,
-    /// How long a build, a copy or an activation may take (`NIO_NIXOS_APPLY_TIMEOUT`).
+    /// How long a build, a copy, an installation or an activation may take (`NIO_NIXOS_APPLY_TIMEOUT`).
     pub apply_timeout: Duration,
     /// How long to wait after failures.
     pub backoff: Backoff,
@@ -28,6 +28,8 @@ pub struct Settings {
     pub builds: usize,
     /// How many closures may be copied at once.
     pub copies: usize,
+    /// The program that installs from scratch; looked for in `PATH` unless it is a path.
+    pub installer: PathBuf,
     /// Whether hosts fetch what they can from their own substituters.
     pub substitute_on_destination: bool,
 }
@@ -44,6 +46,7 @@ impl Default for Settings {
             evaluations: cores,
             builds: 2,
             copies: 8,
+            installer: PathBuf::from("nixos-anywhere"),
             substitute_on_destination: true,
         }
     }
@@ -73,6 +76,8 @@ impl Settings {
             evaluate_deadline: LONGEST_EVALUATION.min(self.apply_timeout),
             build_deadline: self.apply_timeout,
             copy_deadline: self.apply_timeout,
+            installer: self.installer.clone(),
+            install_deadline: self.apply_timeout,
             substitute_on_destination: self.substitute_on_destination,
         }
     }

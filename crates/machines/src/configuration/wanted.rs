@@ -12,6 +12,7 @@ use nico_git::Credentials;
 use nico_runtime::category::Category;
 
 use super::files::Files;
+use super::install::repeat_wish;
 use crate::hash::FieldHash;
 
 /// Why a host is changed.
@@ -87,13 +88,6 @@ impl Request {
         use ConfigurationReason::{InvalidSpec, NotSupported};
         let spec = &configuration.spec;
         let activation = spec.activation();
-        if purpose == Purpose::Install && spec.full_install {
-            return Err(Obstacle::in_spec(
-                NotSupported,
-                "spec.fullInstall is true, but this version does not install from scratch; \
-                 install NixOS on the machine and set fullInstall to false",
-            ));
-        }
         if activation.reboot == RebootPolicy::IfNeeded {
             return Err(Obstacle::in_spec(
                 NotSupported,
@@ -179,6 +173,7 @@ impl Wanted {
             .field(&configuration_hash)
             .field(commit.as_str())
             .field(reconcile_at(configuration).unwrap_or_default())
+            .field(repeat_wish(configuration).unwrap_or_default())
             .finish();
         Self {
             request,
@@ -236,7 +231,6 @@ mod tests {
     #[test]
     fn what_this_version_does_not_do_is_refused() {
         use ConfigurationReason::NotSupported;
-        assert_eq!(refusal(|spec| spec.full_install = true), NotSupported);
         let flake = |spec: &mut NixosConfigurationSpec| {
             spec.flake = "github:owner/repo/ref#web".to_owned();
         };
@@ -247,13 +241,6 @@ mod tests {
             spec.activation = Some(activation);
         };
         assert_eq!(refusal(reboot), NotSupported);
-    }
-
-    #[test]
-    fn a_full_install_does_not_keep_a_configuration_from_being_removed() {
-        let installed = configuration(|spec| spec.full_install = true);
-        let request = Request::read(&installed, Purpose::Remove).unwrap();
-        assert_eq!(request.attribute.as_str(), "minimal");
     }
 
     #[test]

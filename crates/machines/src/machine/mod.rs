@@ -15,7 +15,7 @@
 
 mod controller;
 mod execute;
-mod facts;
+pub(crate) mod facts;
 mod metrics;
 mod observe;
 mod plan;

@@ -52,11 +52,28 @@ pub enum NixError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// No agent for the private key of the machine.
+    /// The machine could not be installed from scratch.
+    #[error("the installation of {host} from scratch failed: {source}")]
+    Install {
+        /// The host.
+        host: String,
+        /// How it failed.
+        source: ProgramError,
+    },
+    /// There is no program that installs from scratch.
     #[error(
-        "nix copies over the ssh program, which needs a private key: {0}; set spec.sshKeySecretRef of the Machine"
+        "{program} is not in the PATH of the operator, and spec.fullInstall needs it; run an image that has it, or install it beside the operator (`nix profile install nixpkgs#nixos-anywhere`), or install NixOS by hand and set spec.fullInstall to false"
     )]
-    Agent(#[source] nico_ssh::AgentError),
+    InstallerMissing {
+        /// The program.
+        program: String,
+    },
+    /// No agent for the private key of the machine.
+    #[error(transparent)]
+    Agent(nico_ssh::AgentError),
+    /// No way to a machine with a password only.
+    #[error(transparent)]
+    Bridge(nico_ssh::BridgeError),
 }
 
 impl NixError {
@@ -64,8 +81,13 @@ impl NixError {
         match self {
             Self::Evaluate { source, .. }
             | Self::Build { source, .. }
-            | Self::Copy { source, .. } => Some(source),
-            Self::UnexpectedAnswer { .. } | Self::Storage { .. } | Self::Agent(_) => None,
+            | Self::Copy { source, .. }
+            | Self::Install { source, .. } => Some(source),
+            Self::UnexpectedAnswer { .. }
+            | Self::Storage { .. }
+            | Self::InstallerMissing { .. }
+            | Self::Agent(_)
+            | Self::Bridge(_) => None,
         }
     }
 
@@ -77,7 +99,11 @@ impl NixError {
         match self {
             Self::Evaluate { .. } => ConfigurationReason::EvaluationFailed,
             Self::Build { .. } => ConfigurationReason::BuildFailed,
-            Self::Copy { .. } | Self::Agent(_) => ConfigurationReason::CopyFailed,
+            Self::Copy { .. } | Self::Agent(_) | Self::Bridge(_) => {
+                ConfigurationReason::CopyFailed
+            }
+            Self::Install { .. } => ConfigurationReason::InstallFailed,
+            Self::InstallerMissing { .. } => ConfigurationReason::InstallerMissing,
             Self::UnexpectedAnswer { .. } | Self::Storage { .. } => {
                 ConfigurationReason::InternalError
             }
@@ -94,7 +120,11 @@ impl Categorized for NixError {
                 ProgramError::Failed { tail, .. } if !is_outage(tail) => Category::InvalidInput,
                 _ => Category::Transient,
             },
-            Self::Agent(_) => Category::InvalidInput,
+            // A disk that may be wiped already is not wiped again by itself.
+            Self::Install { .. } => Category::InvalidInput,
+            Self::Agent(error) => error.category(),
+            Self::Bridge(error) => error.category(),
+            Self::InstallerMissing { .. } => Category::Waiting,
             Self::UnexpectedAnswer { .. } => Category::Bug,
             Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
         }

@@ -29,6 +29,10 @@ pub struct Settings {
     pub build_deadline: Duration,
     /// How long a copy may take.
     pub copy_deadline: Duration,
+    /// The program that installs from scratch; looked for in `PATH` unless it is a path.
+    pub installer: PathBuf,
+    /// How long an installation from scratch may take.
+    pub install_deadline: Duration,
     /// Whether a host should fetch what it can from its own substituters.
     pub substitute_on_destination: bool,
 }
@@ -58,7 +62,7 @@ impl Tree<'_> {
     /// The reference under which Nix finds the outputs.
     ///
     /// Nix 2.8 does not take `path:…?dir=…`, but it does take such an input of another flake.
-    async fn flake_url(&self) -> Result<String, NixError> {
+    pub(super) async fn flake_url(&self) -> Result<String, NixError> {
         if self.directory.is_empty() {
             return Ok(path_url(self.root));
         }
@@ -170,13 +174,17 @@ impl Nix {
 
     fn program(&self, name: &str) -> Command {
         let mut command = program::command(name, &self.settings.home);
+        self.pass_environment(&mut command);
+        command
+    }
+
+    /// Adds how this Nix is set up: its store, its daemon, its substituters.
+    pub(super) fn pass_environment(&self, command: &mut Command) {
         for (name, value) in std::env::vars_os() {
-            // How this Nix is set up: its store, its daemon, its substituters.
             if name.to_string_lossy().starts_with("NIX_") {
                 command.env(name, value);
             }
         }
-        command
     }
 }
 

@@ -3,10 +3,12 @@
 //! Owns how the `nix` programs are called (2.8 and newer, machine-readable output only) and the
 //! two scripts that run on a host. Knows nothing of Kubernetes objects.
 //!
-//! - [`Nix`]: evaluate, build and copy on the operator
+//! - [`Nix`]: evaluate, build and copy on the operator, and install from scratch
 //! - [`host`]: ask a host what it runs, and make it run something else
 
+pub mod anywhere;
 mod copy;
+mod destination;
 mod error;
 pub mod host;
 mod local;
@@ -14,6 +16,6 @@ mod local;
 #[cfg(test)]
 mod tests;
 
-pub use copy::Destination;
+pub use destination::Destination;
 pub use error::NixError;
 pub use local::{Nix, Settings, Tree};

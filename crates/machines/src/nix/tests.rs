@@ -54,6 +54,8 @@ fn fixture(flake: &str) -> Fixture {
         evaluate_deadline: Duration::from_secs(120),
         build_deadline: Duration::from_secs(120),
         copy_deadline: Duration::from_secs(120),
+        installer: PathBuf::from("nixos-anywhere"),
+        install_deadline: Duration::from_secs(120),
         substitute_on_destination: false,
     };
     let metrics = ConfigurationMetrics::register(&mut Registry::default());

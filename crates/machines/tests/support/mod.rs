@@ -87,6 +87,11 @@ impl Cluster {
 
     /// Starts the machine layer as a new process would find it.
     pub fn operator(&self) -> Operator {
+        self.operator_with(|_| {})
+    }
+
+    /// Starts the machine layer with other settings than the usual ones of tests.
+    pub fn operator_with(&self, change: impl FnOnce(&mut Settings)) -> Operator {
         let mut settings = Settings::default();
         settings.configurations.base_path = self.directory.path().to_owned();
         settings.configurations.allow_file_urls = true;
@@ -94,6 +99,7 @@ impl Cluster {
         settings.configurations.substitute_on_destination = false;
         settings.configurations.backoff.base = Duration::from_millis(200);
         settings.machines.discovery_interval = Duration::from_secs(2);
+        change(&mut settings);
         let shutdown = CancellationToken::new();
         let context = Context {
             client: self.client.clone(),
@@ -387,4 +393,16 @@ impl Repository {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
+
+/// Waits until something outside of the cluster holds; gives whether it came to that.
+pub async fn came(holds: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + DEADLINE;
+    while !holds() {
+        if Instant::now() >= end {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    true
 }

@@ -105,6 +105,33 @@ impl Access {
         Ok(session)
     }
 
+    /// Opens a session to a machine that NICO installed from scratch, and that so may have a host
+    /// key that nobody has seen. The key is trusted for this session only: whoever finds that it
+    /// is the right machine calls [`Access::replace_pin`]. Keys of `spec.sshHostKeys` stay the
+    /// only ones that are trusted.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_anew(
+        &self,
+        machine: &Machine,
+        deadlines: &Deadlines,
+    ) -> Result<Session, ConnectError> {
+        let target = self.target(machine).await?;
+        match connect(&target, deadlines).await {
+            Err(ConnectError::HostKeyChanged { seen, .. })
+                if machine.spec.ssh_host_keys.is_empty() =>
+            {
+                let target = Target {
+                    host_keys: HostKeys::Pinned(vec![*seen]),
+                    ..target
+                };
+                connect(&target, deadlines).await
+            }
+            other => other,
+        }
+    }
+
     /// After a server showed another key than the one that is trusted: the target to try again
     /// with, if the user trusts `seen` by the annotation `nio.homystack.com/reset-host-key`, or
     /// if the pinned key was changed meanwhile. `None` when `seen` stays refused.
@@ -144,7 +171,8 @@ impl Access {
     }
 
     /// Trusts `key` from now on, whatever was pinned before. For machines that NICO itself
-    /// installed from scratch, and so knows to have a new key.
+    /// installed from scratch, and so knows to have a new key. Nothing is stored for machines
+    /// with `spec.sshHostKeys`.
     ///
     /// # Errors
     /// What the API says.
@@ -153,6 +181,9 @@ impl Access {
         machine: &Machine,
         key: &PublicKey,
     ) -> Result<Pinning, AccessError> {
+        if !machine.spec.ssh_host_keys.is_empty() {
+            return Ok(Pinning::Unchanged);
+        }
         self.pins.put(&pin_name(machine), key, true).await
     }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::error::{ConnectError, Phase};
 use super::verify::{HandshakeError, Observer, Verifier};
-use crate::session::Session;
+use crate::session::{Proof, Session};
 use crate::target::{HostKeys, Target, fingerprint};
 
 /// A server that says nothing for this long is asked whether it is still there.
@@ -54,7 +54,7 @@ pub(super) async fn log_in(
                 source,
             },
         })?;
-    authenticate(&mut handle, target)
+    let proof = authenticate(&mut handle, target)
         .await
         .map_err(|error| error.into_connect_error(target, &observer))?;
     let host_key = observer
@@ -68,6 +68,7 @@ pub(super) async fn log_in(
         handle,
         host_key,
         target.user == "root",
+        proof,
         observer,
     ))
 }
@@ -138,11 +139,11 @@ impl AuthenticationError {
     }
 }
 
-/// Tries every key, then the password, as far as the server goes along.
+/// Tries every key, then the password, as far as the server goes along. Gives what it took.
 async fn authenticate(
     handle: &mut Handle<Verifier>,
     target: &Target,
-) -> Result<(), AuthenticationError> {
+) -> Result<Proof, AuthenticationError> {
     let mut tried = Vec::new();
     let mut accepted = MethodSet::client_supported();
     for key in target.credentials.keys() {
@@ -161,7 +162,7 @@ async fn authenticate(
         };
         let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
         match handle.authenticate_publickey(&target.user, key).await? {
-            AuthResult::Success => return Ok(()),
+            AuthResult::Success => return Ok(Proof::Key),
             AuthResult::Failure {
                 remaining_methods, ..
             } => accepted = remaining_methods,
@@ -174,7 +175,7 @@ async fn authenticate(
         tried.push("the password".to_owned());
         if accepted.contains(&MethodKind::Password) {
             match handle.authenticate_password(&target.user, password).await? {
-                AuthResult::Success => return Ok(()),
+                AuthResult::Success => return Ok(Proof::Password),
                 AuthResult::Failure {
                     remaining_methods, ..
                 } => accepted = remaining_methods,
@@ -182,7 +183,7 @@ async fn authenticate(
         } else if accepted.contains(&MethodKind::KeyboardInteractive)
             && answer_prompts(handle, &target.user, password).await?
         {
-            return Ok(());
+            return Ok(Proof::Password);
         }
         if handle.is_closed() {
             return Err(AuthenticationError::Closed);
