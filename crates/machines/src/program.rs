@@ -179,9 +179,8 @@ pub async fn follow(
     command
         .stdout(writer.try_clone().map_err(not_started)?)
         .stderr(writer);
-    let read = async |_: &mut Child, tail: &mut Tail| {
-        read_lines(reader, tail, redactor, &say).await
-    };
+    let read =
+        async |_: &mut Child, tail: &mut Tail| read_lines(reader, tail, redactor, &say).await;
     supervise(command, &program, deadline, read).await
 }
 

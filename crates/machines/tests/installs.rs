@@ -234,7 +234,10 @@ async fn an_installation_that_ended_while_nobody_looked_is_found_out() {
     let second = lab.cluster.repository.commit();
     let _operator = lab.operator();
     let ready = lab.cluster.commit("web", &second).await;
-    assert_eq!(ready.status.unwrap().full_disk_install_completed, Some(true));
+    assert_eq!(
+        ready.status.unwrap().full_disk_install_completed,
+        Some(true)
+    );
     assert_eq!(lab.runs(), 1);
 }
 
@@ -250,7 +253,10 @@ async fn an_installation_that_fails_is_not_repeated_and_says_why() {
     let said = message(&stalled, READY);
     assert!(said.contains("no space left on /dev/vda"), "{said}");
     let time = began(&stalled);
-    assert!(said.contains(&format!("repeat-full-install={time}")), "{said}");
+    assert!(
+        said.contains(&format!("repeat-full-install={time}")),
+        "{said}"
+    );
     assert_eq!(lab.runs(), 1);
     assert_eq!(
         stalled.status.unwrap().full_disk_install_completed,

@@ -16,7 +16,9 @@ use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::server::{
     self, Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet};
+use russh::{
+    Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet,
+};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
@@ -273,20 +275,14 @@ async fn requests(mut near: ChannelReadHalf, far: &ChannelWriteHalf<russh::clien
 }
 
 /// From the machine to the program; ends with the command.
-async fn answers(
-    mut far: ChannelReadHalf,
-    near: &ChannelWriteHalf<Msg>,
-    handle: &server::Handle,
-) {
+async fn answers(mut far: ChannelReadHalf, near: &ChannelWriteHalf<Msg>, handle: &server::Handle) {
     while let Some(message) = far.wait().await {
         let passed = match message {
             ChannelMsg::Data { data } => near.data_bytes(data).await.is_ok(),
             ChannelMsg::ExtendedData { data, ext } => {
                 near.extended_data_bytes(ext, data).await.is_ok()
             }
-            ChannelMsg::ExitStatus { exit_status } => {
-                near.exit_status(exit_status).await.is_ok()
-            }
+            ChannelMsg::ExitStatus { exit_status } => near.exit_status(exit_status).await.is_ok(),
             ChannelMsg::ExitSignal {
                 signal_name,
                 core_dumped,

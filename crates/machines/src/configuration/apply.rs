@@ -284,8 +284,7 @@ impl Run<'_> {
             .target(machine)
             .await
             .map_err(ConnectError::from)?;
-        let destination =
-            Destination::prepare(&target, &session, workspace.path()).await?;
+        let destination = Destination::prepare(&target, &session, workspace.path()).await?;
         self.world
             .nix
             .copy(system, &destination, &self.redactor)

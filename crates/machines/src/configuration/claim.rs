@@ -106,7 +106,10 @@ pub(super) async fn mark_installed(
     machine: &Machine,
     name: &str,
 ) -> Result<(), kube::Error> {
-    if machine.annotations().contains_key(FULL_INSTALLATION_APPLIED) {
+    if machine
+        .annotations()
+        .contains_key(FULL_INSTALLATION_APPLIED)
+    {
         return Ok(());
     }
     let namespace = machine.namespace().unwrap_or_default();

@@ -48,7 +48,9 @@ pub(super) enum Refusal {
         has: u64,
     },
     /// There is nothing to install to.
-    #[error("the machine has no disk that could be installed to; look whether its driver is loaded")]
+    #[error(
+        "the machine has no disk that could be installed to; look whether its driver is loaded"
+    )]
     NoDisk,
 }
 
@@ -68,7 +70,9 @@ pub(super) fn decide(
 ) -> Installation {
     let is_installed = status.full_disk_install_completed == Some(true)
         || status.applied_commit.is_some()
-        || machine.annotations().contains_key(FULL_INSTALLATION_APPLIED);
+        || machine
+            .annotations()
+            .contains_key(FULL_INSTALLATION_APPLIED);
     if purpose != Purpose::Install || !configuration.spec.full_install || is_installed {
         return Installation::NotWanted;
     }
@@ -183,12 +187,7 @@ mod tests {
         configuration: &NixosConfiguration,
         status: &NixosConfigurationStatus,
     ) -> Installation {
-        decide(
-            configuration,
-            &Machine::default(),
-            status,
-            Purpose::Install,
-        )
+        decide(configuration, &Machine::default(), status, Purpose::Install)
     }
 
     #[test]

@@ -55,7 +55,12 @@ impl Destination {
             Way::Bridge(bridge) => {
                 let address = bridge.address();
                 let host_key = bridge.host_key();
-                (address.ip().to_string(), address.port(), host_key, bridge.agent())
+                (
+                    address.ip().to_string(),
+                    address.port(),
+                    host_key,
+                    bridge.agent(),
+                )
             }
         };
         let known_hosts = directory.join("known_hosts");

@@ -99,9 +99,7 @@ impl NixError {
         match self {
             Self::Evaluate { .. } => ConfigurationReason::EvaluationFailed,
             Self::Build { .. } => ConfigurationReason::BuildFailed,
-            Self::Copy { .. } | Self::Agent(_) | Self::Bridge(_) => {
-                ConfigurationReason::CopyFailed
-            }
+            Self::Copy { .. } | Self::Agent(_) | Self::Bridge(_) => ConfigurationReason::CopyFailed,
             Self::Install { .. } => ConfigurationReason::InstallFailed,
             Self::InstallerMissing { .. } => ConfigurationReason::InstallerMissing,
             Self::UnexpectedAnswer { .. } | Self::Storage { .. } => {
