@@ -143,7 +143,7 @@ async fn a_machine_is_installed_once_and_its_new_host_key_is_pinned() {
     let operator = lab.operator();
     let machines = lab.cluster.machines();
     let old_key = lab.host_key();
-    eventually(&machines, "m", |machine| machine.is_discoverable()).await;
+    eventually(&machines, "m", nico_api::Machine::is_discoverable).await;
     lab.wish().await;
     lab.reboot_when_asked().await;
     let ready = lab.cluster.reason("web", "Applied").await;

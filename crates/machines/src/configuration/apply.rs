@@ -117,15 +117,16 @@ impl Categorized for StepError {
     fn category(&self) -> Category {
         match self {
             Self::Mirror(error) => error.category(),
-            Self::Workspace(WorkspaceError::Occupied { .. }) => Category::InvalidInput,
-            // Whoever corrects credentials does it on other objects, or on the machine.
-            Self::Nix(NixError::Agent(_) | NixError::Bridge(_)) => Category::Waiting,
+            // A disk that may be wiped already is not wiped again by itself.
+            Self::Workspace(WorkspaceError::Occupied { .. })
+            | Self::NotInstalled { .. }
+            | Self::Unfinished { .. } => Category::InvalidInput,
+            // Whoever corrects that does it on other objects, or on the machine, out of sight.
+            Self::Nix(NixError::Agent(_) | NixError::Bridge(_)) | Self::Refused(_) => {
+                Category::Waiting
+            }
             Self::Nix(error) => error.category(),
             Self::Host(error) => error.category(),
-            // A disk that may be wiped already is not wiped again by itself.
-            Self::NotInstalled { .. } | Self::Unfinished { .. } => Category::InvalidInput,
-            // Whoever corrects that does it on the machine, out of sight.
-            Self::Refused(_) => Category::Waiting,
             Self::Workspace(_)
             | Self::Preflight(_)
             | Self::Connect(_)
