@@ -149,11 +149,12 @@ pub struct AdditionalFile {
     /// store. `Host`: on the host only, never in a store.
     #[serde(default)]
     pub deliver: Delivery,
-    /// Octal permissions of a file that is delivered to the host.
+    /// Octal permissions of a file that is delivered to the host; `0400` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^0?[0-7]{3}$"))]
     pub mode: Option<String>,
-    /// Owner of a file that is delivered to the host: `user` or `user:group`.
+    /// Owner of a file that is delivered to the host: `user` or `user:group`; `root:root` when
+    /// absent. One that the configuration itself creates gets the file after the activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9._-]*(:[A-Za-z_][A-Za-z0-9._-]*)?$"))]
     pub owner: Option<String>,
@@ -271,6 +272,9 @@ pub struct NixosConfigurationStatus {
     /// Whether the running kernel, initrd or modules are older than the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reboot_required: Option<bool>,
+    /// Paths, below `/var/lib/nio/files`, of the files that were delivered to the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_files: Vec<String>,
     /// The last time that a change of the host was attempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Attempt>,

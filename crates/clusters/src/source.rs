@@ -186,9 +186,12 @@ fn problem(error: &GitError) -> Problem {
         }
         GitError::AuthenticationFailed { .. }
         | GitError::UnusableCredentials { .. }
+        | GitError::PasswordInUrl { .. }
+        | GitError::Login(_)
         | GitError::PrivateKey { .. } => ClusterReason::GitAuthenticationFailed,
         GitError::Unreachable { .. } | GitError::TimedOut { .. } => ClusterReason::GitUnreachable,
         GitError::HostKeyRejected { .. }
+        | GitError::CertificateRejected { .. }
         | GitError::Failed { .. }
         | GitError::Agent(_)
         | GitError::Start(_)

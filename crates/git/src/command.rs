@@ -6,14 +6,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use nico_api::names::GitUrl;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use crate::credentials::Credentials;
 use crate::error::{GitError, without_user_information};
+use crate::login::Login;
 
 /// What a child may keep of our own environment: where programs, certificates and proxies are.
 const KEPT: &[&str] = &[
@@ -31,13 +30,21 @@ const KEPT: &[&str] = &[
     "ALL_PROXY",
 ];
 
+/// Variables for keys and values of settings, in the order of their numbers.
+const CONFIG_NAMES: [(&str, &str); 2] = [
+    ("GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0"),
+    ("GIT_CONFIG_KEY_1", "GIT_CONFIG_VALUE_1"),
+];
+
 /// The `git` program, ready to talk to one repository with one set of credentials.
 ///
-/// The SSH agent that holds a private key lives as long as this value.
+/// The SSH agent that holds a private key, or the memory that holds a password, lives as long as
+/// this value.
 pub struct Git {
     url: String,
     environment: Vec<(&'static str, OsString)>,
     _agent: Option<nico_ssh::Agent>,
+    _login: Option<Login>,
     _known_hosts: Option<NamedTempFile>,
 }
 
@@ -45,10 +52,14 @@ impl Git {
     /// Prepares the program for `url`. Nothing is sent yet.
     pub async fn new(url: &GitUrl, credentials: &Credentials) -> Result<Self, GitError> {
         let public_url = without_user_information(url.as_str());
+        if has_password(url) {
+            return Err(GitError::PasswordInUrl { url: public_url });
+        }
         let mut git = Self {
             url: public_url.clone(),
             environment: plain_environment(),
             _agent: None,
+            _login: None,
             _known_hosts: None,
         };
         match credentials {
@@ -129,7 +140,8 @@ impl Git {
         self.environment.push((name, value.into()));
     }
 
-    /// Adds a header to the requests for the origin of `url`, and for no other.
+    /// Names the helper from which `git` gets user name and password, for the origin of `url`
+    /// and for no other.
     fn log_in_with_password(
         &mut self,
         url: &GitUrl,
@@ -141,13 +153,18 @@ impl Git {
             wanted: "an https URL",
             instead: "ssh-privatekey",
         })?;
-        let basic = STANDARD.encode(format!("{username}:{password}"));
-        self.set("GIT_CONFIG_COUNT", "1");
-        self.set("GIT_CONFIG_KEY_0", format!("http.{origin}/.extraHeader"));
-        self.set(
-            "GIT_CONFIG_VALUE_0",
-            format!("Authorization: Basic {basic}"),
-        );
+        let login = Login::new(username, password).map_err(GitError::Login)?;
+        // Some servers hide a repository from whoever does not log in at once.
+        let settings = [
+            (format!("credential.{origin}.helper"), login.helper()),
+            (format!("http.{origin}/.proactiveAuth"), "basic".to_owned()),
+        ];
+        self.set("GIT_CONFIG_COUNT", settings.len().to_string());
+        for ((key, value), (key_name, value_name)) in settings.into_iter().zip(CONFIG_NAMES) {
+            self.set(key_name, key);
+            self.set(value_name, value);
+        }
+        self._login = Some(login);
         Ok(())
     }
 
@@ -197,6 +214,17 @@ fn http_origin(url: &GitUrl) -> Option<String> {
     matches!(scheme, "http" | "https").then(|| format!("{scheme}://{host}"))
 }
 
+/// Whether somebody wrote a password into an HTTP URL, where everybody sees it.
+fn has_password(url: &GitUrl) -> bool {
+    let authority = url
+        .as_str()
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next());
+    authority
+        .and_then(|authority| authority.rsplit_once('@'))
+        .is_some_and(|(user, _)| http_origin(url).is_some() && user.contains(':'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_goes_into_a_header_for_its_own_origin_only() {
+    async fn a_token_is_handed_to_its_own_origin_only_and_is_in_no_variable() {
         let git = Git::new(
             &url("https://git.example/clusters.git"),
             &Credentials::Token("t0ken".to_owned()),
@@ -237,16 +265,32 @@ mod tests {
         };
         assert_eq!(
             value("GIT_CONFIG_KEY_0").as_deref(),
-            Some("http.https://git.example/.extraHeader")
-        );
-        assert_eq!(
-            value("GIT_CONFIG_VALUE_0"),
-            Some(format!(
-                "Authorization: Basic {}",
-                STANDARD.encode("x-access-token:t0ken")
-            ))
+            Some("credential.https://git.example.helper")
         );
         assert_eq!(value("GIT_TERMINAL_PROMPT").as_deref(), Some("0"));
+        let shows = |(_, value): &(&str, OsString)| value.to_string_lossy().contains("t0ken");
+        assert!(!git.environment.iter().any(shows));
+    }
+
+    #[tokio::test]
+    async fn a_password_in_the_url_is_refused_without_repeating_it() {
+        let secret = url("https://me:hunter22@git.example/clusters.git");
+        let error = Git::new(&secret, &Credentials::Anonymous)
+            .await
+            .err()
+            .unwrap();
+        assert!(matches!(error, GitError::PasswordInUrl { .. }), "{error}");
+        assert!(!error.to_string().contains("hunter22"), "{error}");
+        for fine in [
+            "https://me@git.example/a",
+            "ssh://git@git.example:22/a",
+            "git@h:a",
+        ] {
+            assert!(
+                Git::new(&url(fine), &Credentials::Anonymous).await.is_ok(),
+                "{fine}"
+            );
+        }
     }
 
     #[tokio::test]

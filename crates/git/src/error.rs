@@ -47,11 +47,29 @@ pub enum GitError {
         /// The keys that would be right.
         instead: &'static str,
     },
+    /// Somebody wrote a password into the URL.
+    #[error(
+        "the URL of {url} has a password in it, which everybody sees who sees the object; take it out, and name a Secret with username and password in credentialsRef"
+    )]
+    PasswordInUrl {
+        /// The URL, without user information.
+        url: String,
+    },
     /// The server shows a host key that is not trusted.
     #[error(
         "the SSH host key of {url} is not trusted ({answer}); compare it with the key that the server's owner publishes, and put that one into the Secret under known_hosts"
     )]
     HostKeyRejected {
+        /// The URL, without user information.
+        url: String,
+        /// The last words of `git`.
+        answer: String,
+    },
+    /// The server shows a certificate that is not trusted.
+    #[error(
+        "the certificate of {url} is not trusted ({answer}); when it is of an authority of your own, start the operator with GIT_SSL_CAINFO set to a file with the authority's certificate"
+    )]
+    CertificateRejected {
         /// The URL, without user information.
         url: String,
         /// The last words of `git`.
@@ -92,6 +110,9 @@ pub enum GitError {
     /// The SSH agent that hands the key to `git` could not be started.
     #[error("cannot hand the private key to git")]
     Agent(#[source] nico_ssh::AgentError),
+    /// User name and password could not be handed to `git`.
+    #[error("cannot hand user name and password to git")]
+    Login(#[source] std::io::Error),
     /// The program could not be started.
     #[error("cannot start git: is it installed and in PATH?")]
     Start(#[source] std::io::Error),
@@ -112,6 +133,9 @@ impl Categorized for GitError {
             | Self::AuthenticationFailed { .. }
             | Self::UnusableCredentials { .. }
             | Self::HostKeyRejected { .. }
+            | Self::CertificateRejected { .. }
+            | Self::PasswordInUrl { .. }
+            | Self::Login(_)
             | Self::PrivateKey { .. } => Category::InvalidInput,
             Self::Start(_) | Self::KnownHosts(_) | Self::Agent(_) => Category::Bug,
         }
@@ -127,6 +151,8 @@ impl GitError {
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| standard_error.contains(phrase));
         if says(&["Host key verification failed", "IDENTIFICATION HAS CHANGED"]) {
             Self::HostKeyRejected { url, answer }
+        } else if says(&["SSL certificate problem", "certificate verification failed"]) {
+            Self::CertificateRejected { url, answer }
         } else if says(&[
             "Authentication failed",
             "could not read Username",

@@ -8,13 +8,16 @@
 //! - [`Git`]: the `git` program, ready to talk to one repository with one set of credentials
 //! - [`resolve()`]: a branch, a tag or the default branch as a commit
 //!
-//! Credentials reach `git` through the environment of that one child, or through an SSH agent
-//! on a private socket; never through an argument, a URL or a file.
+//! Credentials reach `git` through memory that only this user's processes can open, or through an
+//! SSH agent on a private socket; never through an argument, a variable, a URL or a file.
 
 mod command;
 mod credentials;
 mod error;
+mod login;
 mod resolve;
+#[cfg(feature = "test-server")]
+pub mod test_server;
 
 pub use command::Git;
 pub use credentials::{Credentials, CredentialsError};

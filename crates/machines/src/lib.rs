@@ -13,6 +13,7 @@ mod metrics;
 mod nix;
 mod program;
 mod settings;
+mod tree;
 
 pub use metrics::Metrics;
 pub use settings::Settings;

@@ -5,71 +5,12 @@
 
 mod support;
 
-use std::path::Path;
-
 use nico_api::condition;
 use nico_api::nixos_configuration::Step;
 use nico_api::nixos_configuration::conditions::{EVALUATED, STALLED};
-use nico_sandbox::{Sandbox, tools};
 use serde_json::json;
-use support::{Cluster, eventually, gone, message};
-
-/// A cluster with one host, whose Machine is `m`.
-struct Lab {
-    cluster: Cluster,
-    sandbox: Sandbox,
-}
-
-impl Lab {
-    /// `None`, said loudly, where hosts cannot be made.
-    async fn start() -> Option<Self> {
-        if let Err(missing) = tools::check(&[]) {
-            tools::skip(&missing.to_string());
-            return None;
-        }
-        // The hosts do not run it.
-        let nico = Path::new("/bin/true");
-        let sandbox = tokio::task::block_in_place(|| {
-            let mut sandbox = Sandbox::create(nico).unwrap();
-            sandbox.add_hosts(&[("m", 11)]).unwrap();
-            sandbox
-        });
-        let cluster = Cluster::start().await;
-        let key = sandbox.private_key().unwrap();
-        cluster.secret("machine-key", "ssh-privatekey", &key).await;
-        let address = sandbox.network().address(11).to_string();
-        cluster.machine("m", &address).await;
-        Some(Self { cluster, sandbox })
-    }
-
-    /// What a command says on the host.
-    fn on_host(&self, command: &str) -> String {
-        let output = self.sandbox.hosts()[0].run(command).unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// Waits until a condition of the shell holds on the host.
-    fn until(&self, condition: &str) {
-        let script = format!(
-            "i=0; until {condition}; do sleep 0.05; i=$((i+1)); [ $i -lt 1200 ] || exit 1; done"
-        );
-        let output = self.sandbox.hosts()[0].run(&script).unwrap();
-        assert!(
-            output.status.success(),
-            "{condition} never held on the host"
-        );
-    }
-
-    /// The activations of the host, each as action and content of the system.
-    fn activations(&self) -> Vec<String> {
-        let script = "while read -r action system; do \
-                      echo \"$action $(cat $system/content)\"; done </var/log/switches";
-        self.on_host(script)
-            .lines()
-            .map(|line| line.trim().to_owned())
-            .collect()
-    }
-}
+use support::lab::Lab;
+use support::{eventually, gone, message};
 
 const TOKEN: &str = "k3s-token-0123456789";
 

@@ -138,13 +138,9 @@ async fn what_this_version_does_not_do_is_refused_until_the_spec_changes() {
     let cluster = Cluster::start().await;
     let _operator = cluster.operator();
     cluster.machine("m", "192.0.2.1").await;
-    let host_file = json!({
-        "path": "key", "valueType": "Inline", "inline": "x", "deliver": "Host",
-    });
     for change in [
-        json!({"additionalFiles": [host_file]}),
         json!({"activation": {"reboot": "IfNeeded"}}),
-        json!({"flake": "github:owner/repo#web"}),
+        json!({"flake": "path:/etc/nixos#web"}),
     ] {
         cluster.configuration("web", "m", change).await;
         let refused = cluster.reason("web", "NotSupported").await;

@@ -72,6 +72,9 @@ pub(crate) struct Arguments {
     /// Longest wait after a failure.
     #[arg(long, env = "NIO_RETRY_MAX_DELAY", value_name = "TIME", default_value = "600s", value_parser = duration)]
     retry_max_delay: Duration,
+    /// How long a Git mirror is kept that no configuration uses.
+    #[arg(long, env = "NIO_KEEP_UNUSED_MIRRORS", value_name = "TIME", default_value = "24h", value_parser = duration)]
+    keep_unused_mirrors: Duration,
     /// How many machines are probed at once.
     #[arg(long, env = "NIO_PROBE_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     probe_concurrency: u16,
@@ -100,6 +103,7 @@ impl Arguments {
                 apply_timeout: self.nixos_apply_timeout,
                 backoff: self.backoff(),
                 allow_file_urls: self.allow_file_urls,
+                keep_unused_mirrors: self.keep_unused_mirrors,
                 ..Default::default()
             },
             allow_cross_namespace_secrets: self.allow_cross_namespace_secrets,

@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::claim;
 use super::controller::World;
+use super::delivery::{self, DeliveryError};
 use super::install::{Installation, Refusal, way_out};
 use super::plan::Apply;
 use super::progress::{Applied, Failure, Progress};
@@ -80,6 +81,8 @@ enum StepError {
     Unfinished { began: Time, seen: Box<StepError> },
     #[error("the machine answers, but does not run from the disk that was to be installed")]
     NoMark,
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
     #[error("the host does not run {system}: {state}")]
     NotRunning { system: StorePath, state: String },
     /// Not a failure: the attempt is put down.
@@ -99,9 +102,11 @@ impl StepError {
             Self::Nix(error) => error.reason(),
             Self::Connect(_) if step == Step::Confirm => ConfigurationReason::NotConfirmed,
             Self::Connect(_) => ConfigurationReason::MachineNotReachable,
-            Self::Host(_) if step == Step::Copy => ConfigurationReason::CopyFailed,
+            Self::Host(_) | Self::Delivery(_) if step == Step::Copy => {
+                ConfigurationReason::CopyFailed
+            }
             Self::Host(_) if step == Step::Confirm => ConfigurationReason::NotConfirmed,
-            Self::Host(_) => ConfigurationReason::ActivationFailed,
+            Self::Host(_) | Self::Delivery(_) => ConfigurationReason::ActivationFailed,
             Self::Refused(_) | Self::Preflight(_) => ConfigurationReason::InstallRefused,
             Self::NotInstalled { cause, .. } => cause.reason(step),
             Self::Unfinished { .. } => ConfigurationReason::InstallInterrupted,
@@ -127,6 +132,7 @@ impl Categorized for StepError {
             }
             Self::Nix(error) => error.category(),
             Self::Host(error) => error.category(),
+            Self::Delivery(error) => error.category(),
             Self::Workspace(_)
             | Self::Preflight(_)
             | Self::Connect(_)
@@ -206,7 +212,11 @@ impl Run<'_> {
             self.enter(Step::Install).await?;
             self.install(&installation, &workspace).await?;
         }
-        if installation != Installation::Begin {
+        // An installer brings no files along that are for the host alone.
+        let has_files = !self.attempt.wanted.files.host.is_empty();
+        if installation != Installation::Begin || has_files {
+            self.progress
+                .deliver(self.attempt.wanted.files.host_paths());
             self.enter(Step::Copy).await?;
             let session = self.cancellable(self.copy(&system, &workspace)).await?;
             if let Some(session) = session {
@@ -290,11 +300,15 @@ impl Run<'_> {
             .nix
             .copy(system, &destination, &self.redactor)
             .await?;
+        let files = &self.attempt.wanted.files.host;
+        if !files.is_empty() {
+            delivery::deliver(&session, files, &self.redactor).await?;
+        }
         Ok(Some(session))
     }
 
     /// Whether the host needs no activation: it remembers that this attempt went well, or it
-    /// still runs the system that was confirmed before.
+    /// still runs the system that was confirmed before, with the same files.
     fn is_done(&self, state: &HostState, system: &StorePath) -> bool {
         let name = self.name();
         let went_well = state
@@ -303,7 +317,9 @@ impl Run<'_> {
             .is_some_and(|last| last.attempt == name && last.system == *system && last.status == 0);
         let was_confirmed = self.attempt.confirmed_system.as_deref() == Some(system.as_str());
         let action = self.attempt.wanted.request.action;
-        went_well || (was_confirmed && state.runs(system, action))
+        let confirmed_files = self.progress.status().additional_files_hash.as_ref();
+        let has_files = confirmed_files == Some(&self.attempt.wanted.files_hash);
+        went_well || (was_confirmed && has_files && state.runs(system, action))
     }
 
     /// Activates the system. A connection that is lost meanwhile, which an activation may well
@@ -335,8 +351,13 @@ impl Run<'_> {
     async fn confirm(&self, system: &StorePath) -> Result<Applied, StepError> {
         let session = self.reconnect().await?;
         let state = host::inspect(&session).await?;
+        let runs = state.runs(system, self.attempt.wanted.request.action);
+        if runs && !self.progress.status().host_files.is_empty() {
+            let files = &self.attempt.wanted.files.host;
+            delivery::settle(&session, files, &self.redactor).await?;
+        }
         session.close().await;
-        if state.runs(system, self.attempt.wanted.request.action) {
+        if runs {
             Ok(Applied {
                 system: system.clone(),
                 generation: state.generation,

@@ -20,6 +20,7 @@ use nico_runtime::context::Context;
 use nico_runtime::events::{Event, EventKind};
 use nico_ssh::Access;
 use sha2::{Digest, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Guarded;
 use super::apply::ApplyError;
@@ -35,6 +36,9 @@ use crate::nix::Nix;
 
 /// The kind, as metrics name it.
 const KIND: &str = "NixosConfiguration";
+
+/// Unused mirrors are looked for at least this often.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A write that lost against another one is made again from what is true then.
 const CONFLICT: Backoff = Backoff {
@@ -137,6 +141,7 @@ pub(crate) async fn run(
         reconciles,
         context: context.clone(),
     });
+    let _cleaning = AbortOnDropHandle::new(tokio::spawn(remove_unused_mirrors(Arc::clone(&world))));
     let changes = MachineChanges::default();
     let by_machine = store.clone();
     let by_secret = store;
@@ -166,6 +171,21 @@ pub(crate) async fn run(
         Ok(())
     } else {
         Err(Error::Ended)
+    }
+}
+
+/// Removes mirrors that nobody uses, for as long as the controller runs.
+async fn remove_unused_mirrors(world: Arc<World>) {
+    let kept = world.settings.keep_unused_mirrors;
+    let mut turns = tokio::time::interval((kept / 8).clamp(Duration::from_millis(100), HOUR));
+    loop {
+        turns.tick().await;
+        let world = Arc::clone(&world);
+        let removed =
+            tokio::task::spawn_blocking(move || world.observer.mirrors.remove_unused()).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, "a mirror that nobody uses was not removed");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use nico_api::condition;
 use nico_api::labels::{CONFIGURATION_CONTROLLER, CONFIGURATION_FINALIZER};
 use nico_api::nixos_configuration::conditions::READY;
 use nico_api::reason::ConfigurationReason;
-use nico_api::{NixosConfiguration, NixosConfigurationStatus};
+use nico_api::{Machine, NixosConfiguration, NixosConfigurationStatus};
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::events::{Event, EventKind};
 use nico_runtime::status;
@@ -16,9 +16,10 @@ use serde_json::json;
 use super::apply::{ApplyError, apply};
 use super::claim;
 use super::controller::World;
+use super::delivery::{self, DeliveryError};
 use super::plan::{Action, Apply};
 use super::progress::Progress;
-use super::wanted::Purpose;
+use super::wanted::{Obstacle, Purpose};
 
 /// A plan that was not performed to its end.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub(super) enum ExecuteError {
     /// The attempt did not end well.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Files are still on the host.
+    #[error(transparent)]
+    RemoveFiles(DeliveryError),
 }
 
 impl Categorized for ExecuteError {
@@ -42,6 +46,7 @@ impl Categorized for ExecuteError {
             Self::Api { source, .. } | Self::Apply(ApplyError::Api(source)) => source.category(),
             Self::Apply(ApplyError::Failed(failure)) => failure.category,
             Self::Apply(ApplyError::Interrupted(_)) => Category::Conflict,
+            Self::RemoveFiles(error) => error.category(),
         }
     }
 }
@@ -65,6 +70,9 @@ pub(super) async fn execute(
                 .await
                 .map_err(failed("take the machine"))?,
             Action::Apply(attempt) => change_host(world, configuration, &attempt).await?,
+            Action::RemoveFiles { machine, progress } => {
+                remove_files(world, configuration, &machine, *progress).await?;
+            }
             Action::Release {
                 machine,
                 left_behind,
@@ -126,6 +134,29 @@ async fn report(
         world.context.events.publish(configuration, event).await;
     }
     Ok(())
+}
+
+/// Takes all files of a configuration off its host, or says why that cannot be done.
+async fn remove_files(
+    world: &World,
+    configuration: &NixosConfiguration,
+    machine: &Machine,
+    mut progress: Progress,
+) -> Result<(), ExecuteError> {
+    let error = match delivery::remove(&world.access, machine).await {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let obstacle = Obstacle {
+        step: None,
+        reason: ConfigurationReason::MachineNotReachable,
+        message: error.to_string(),
+        category: Category::Waiting,
+        retry_in: None,
+    };
+    progress.blocked(&obstacle, Timestamp::now());
+    report(world, configuration, &progress).await?;
+    Err(ExecuteError::RemoveFiles(error))
 }
 
 /// Makes an attempt, counts it, and tells people how it went.

@@ -1,4 +1,7 @@
 //! The additional files of a configuration: gathered from the spec, from Secrets and from facts.
+//!
+//! Those for the flake go into the tree that is evaluated; those for the host are only ever in
+//! memory here, and are [delivered](super::delivery) over SSH.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,24 +37,68 @@ impl fmt::Debug for File {
     }
 }
 
+/// A file that goes to the host, and nowhere else. `Debug` does not show the content.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct HostFile {
+    /// Where it goes, below the directory for such files.
+    pub(super) path: String,
+    /// What is in it.
+    pub(super) content: Vec<u8>,
+    /// Octal permissions.
+    pub(super) mode: String,
+    /// `user` or `user:group`.
+    pub(super) owner: String,
+}
+
+impl fmt::Debug for HostFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path, mode, owner, ..
+        } = self;
+        let length = self.content.len();
+        write!(
+            formatter,
+            "HostFile({path:?}, {mode} {owner}, {length} bytes)"
+        )
+    }
+}
+
+/// Permissions of a file on a host for which none are set.
+const DEFAULT_MODE: &str = "0400";
+
+/// Owner of a file on a host for which none is set.
+const DEFAULT_OWNER: &str = "root:root";
+
 /// All files of a configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
-    /// In the order of their paths.
+    /// Those beside the sources, in the order of their paths.
     pub(super) files: Vec<File>,
+    /// Those for the host, in the order of their paths.
+    pub(super) host: Vec<HostFile>,
     /// What must not be repeated of them.
     pub(super) redactor: Redactor,
 }
 
 impl Files {
-    /// Hash over paths and contents, whatever the order in the spec.
+    /// Hash over everything that a file has, whatever the order in the spec.
     pub(super) fn hash(&self) -> String {
-        self.files
-            .iter()
-            .fold(FieldHash::default(), |hash, file| {
-                hash.field(&file.path).field(&file.content)
-            })
-            .finish()
+        let flake = self.files.iter().fold(FieldHash::default(), |hash, file| {
+            hash.field(&file.path).field(&file.content)
+        });
+        let host = self.host.iter().fold(flake, |hash, file| {
+            hash.field("Host")
+                .field(&file.path)
+                .field(&file.content)
+                .field(&file.mode)
+                .field(&file.owner)
+        });
+        host.finish()
+    }
+
+    /// The paths of the files for the host.
+    pub(super) fn host_paths(&self) -> Vec<String> {
+        self.host.iter().map(|file| file.path.clone()).collect()
     }
 }
 
@@ -110,14 +157,6 @@ pub(super) enum FileError {
         /// Name of the Machine.
         machine: String,
     },
-    /// The spec asks for what this version does not do.
-    #[error(
-        "additional file {file:?} has deliver: Host, which this version does not do; use deliver: Flake, or take the file out"
-    )]
-    HostDelivery {
-        /// Path of the file.
-        file: String,
-    },
     /// The spec contradicts itself.
     #[error("additional file {file:?} {problem}")]
     Invalid {
@@ -146,7 +185,6 @@ impl FileError {
                 ConfigurationReason::SecretNotFound
             }
             Self::FactsNotFound { .. } => ConfigurationReason::FactsNotFound,
-            Self::HostDelivery { .. } => ConfigurationReason::NotSupported,
             Self::KeyNotNamed { .. } | Self::Invalid { .. } => ConfigurationReason::InvalidSpec,
             Self::Api { .. } => ConfigurationReason::InternalError,
         }
@@ -167,7 +205,7 @@ impl Categorized for FileError {
             | Self::KeyNotFound { .. }
             | Self::KeyNotNamed { .. }
             | Self::FactsNotFound { .. } => Category::Waiting,
-            Self::HostDelivery { .. } | Self::Invalid { .. } => Category::InvalidInput,
+            Self::Invalid { .. } => Category::InvalidInput,
             Self::Api { source, .. } => source.category(),
         }
     }
@@ -179,7 +217,7 @@ pub(super) enum Missing {
     /// Nothing is applied without it.
     Refuse,
     /// The file is left out: the configuration is on its way out, and its Secrets may have gone
-    /// before it.
+    /// before it. Files for the host are left out altogether, for none of them stays there.
     LeaveOut,
 }
 
@@ -224,16 +262,26 @@ fn validate(specs: &[AdditionalFile]) -> Result<(), FileError> {
                 problem,
             })
         };
-        if file.deliver == Delivery::Host {
-            return Err(FileError::HostDelivery {
-                file: file.path.clone(),
-            });
-        }
-        if file.mode.is_some() || file.owner.is_some() {
+        let is_for_host = file.deliver == Delivery::Host;
+        if !is_for_host && (file.mode.is_some() || file.owner.is_some()) {
             return invalid("has a mode or an owner, which a file in the Nix store cannot have");
         }
-        if !paths.insert(file.path.as_str()) {
+        if is_for_host && file.path.chars().any(char::is_control) {
+            return invalid("has a line break or another control character in its path");
+        }
+        if !paths.insert((is_for_host, file.path.as_str())) {
             return invalid("is there twice");
+        }
+    }
+    for (is_for_host, path) in &paths {
+        let above = path.char_indices().filter(|(_, letter)| *letter == '/');
+        for (end, _) in above {
+            if *is_for_host && paths.contains(&(true, &path[..end])) {
+                return Err(FileError::Invalid {
+                    file: path[..end].to_owned(),
+                    problem: "is the directory of another one",
+                });
+            }
         }
     }
     Ok(())
@@ -248,6 +296,10 @@ fn assemble(
 ) -> Result<Files, FileError> {
     let mut files = Files::default();
     for file in specs {
+        let is_for_host = file.deliver == Delivery::Host;
+        if is_for_host && missing == Missing::LeaveOut {
+            continue;
+        }
         let content = match content(namespace, file, secrets, machine) {
             Err(error) if missing == Missing::LeaveOut && error.is_missing_secret() => continue,
             content => content?,
@@ -255,12 +307,23 @@ fn assemble(
         if file.value_type == ValueType::SecretRef {
             files.redactor.add(&String::from_utf8_lossy(&content));
         }
-        files.files.push(File {
-            path: file.path.clone(),
-            content,
-        });
+        let path = file.path.clone();
+        if is_for_host {
+            let or_default = |value: &Option<String>, default: &str| {
+                value.clone().unwrap_or_else(|| default.to_owned())
+            };
+            files.host.push(HostFile {
+                path,
+                content,
+                mode: or_default(&file.mode, DEFAULT_MODE),
+                owner: or_default(&file.owner, DEFAULT_OWNER),
+            });
+        } else {
+            files.files.push(File { path, content });
+        }
     }
     files.files.sort_by(|one, other| one.path.cmp(&other.path));
+    files.host.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
 }
 
@@ -432,16 +495,67 @@ mod tests {
         assert_eq!(files.files.len(), 1);
     }
 
+    fn for_host(path: &str, text: &str) -> AdditionalFile {
+        AdditionalFile {
+            deliver: Delivery::Host,
+            ..inline(path, text)
+        }
+    }
+
     #[test]
-    fn what_is_not_done_is_refused_by_name() {
-        let mut host = inline("file", "text");
-        host.deliver = Delivery::Host;
-        let error = gathered(&[host], None, Missing::Refuse).unwrap_err();
-        assert_eq!(error.reason(), ConfigurationReason::NotSupported);
+    fn a_file_for_the_host_is_root_s_unless_the_spec_says_otherwise() {
+        let mut owned = for_host("b", "2");
+        owned.owner = Some("k3s:k3s".to_owned());
+        owned.mode = Some("640".to_owned());
+        let specs = [owned, for_host("a", "1"), inline("a", "flake")];
+        let files = gathered(&specs, None, Missing::Refuse).unwrap();
+        assert_eq!(files.files.len(), 1);
+        assert_eq!(files.host_paths(), ["a", "b"]);
+        let shown: Vec<String> = files.host.iter().map(|file| format!("{file:?}")).collect();
+        assert_eq!(
+            shown,
+            [
+                "HostFile(\"a\", 0400 root:root, 1 bytes)",
+                "HostFile(\"b\", 640 k3s:k3s, 1 bytes)"
+            ]
+        );
+        let left = gathered(&specs, None, Missing::LeaveOut).unwrap();
+        assert_eq!(left.host, []);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name() {
         let mut owned = inline("file", "text");
         owned.owner = Some("root".to_owned());
-        let error = gathered(&[owned], None, Missing::Refuse).unwrap_err();
-        assert_eq!(error.category(), Category::InvalidInput);
+        let twice = [for_host("a", "1"), for_host("a", "2")];
+        let nested = [for_host("a/b", "1"), for_host("a", "2")];
+        for (specs, expected) in [
+            (&[owned][..], "has a mode or an owner"),
+            (&twice[..], "is there twice"),
+            (&nested[..], "is the directory of another one"),
+            (&[for_host("a\nb", "1")][..], "line break"),
+        ] {
+            let error = gathered(specs, None, Missing::Refuse).unwrap_err();
+            assert_eq!(error.category(), Category::InvalidInput);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn everything_of_a_file_for_the_host_is_in_the_hash() {
+        let hash = |spec: AdditionalFile| gathered(&[spec], None, Missing::Refuse).unwrap().hash();
+        let mut others = vec![for_host("a", "2"), for_host("b", "1"), inline("a", "1")];
+        for change in [
+            |file: &mut AdditionalFile| file.mode = Some("0440".to_owned()),
+            |file: &mut AdditionalFile| file.owner = Some("k3s".to_owned()),
+        ] {
+            let mut file = for_host("a", "1");
+            change(&mut file);
+            others.push(file);
+        }
+        for other in others {
+            assert_ne!(hash(for_host("a", "1")), hash(other.clone()), "{other:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! action is an attempt to change a host (`apply`), whose steps are visible in the status as
 //! they happen and can be resumed by another process.
 //!
-//! - `wanted`, `files`: what a configuration asks for
+//! - `wanted`, `files`, `flake_url`: what a configuration asks for
+//! - `delivery`: files on the host that are in no Nix store
 //! - `claim`: who has a machine
 //! - `progress`: the status, from one moment of an attempt to the next
 //! - `install`: whether a machine is installed from scratch, which happens once
@@ -13,8 +14,10 @@
 mod apply;
 mod claim;
 mod controller;
+mod delivery;
 mod execute;
 mod files;
+mod flake_url;
 mod install;
 pub mod metrics;
 mod observe;

@@ -139,7 +139,7 @@ impl Observer {
             Err(obstacle) => return Ok(Err(obstacle)),
         };
         let credentials = match self.credentials(configuration).await? {
-            Ok(credentials) => credentials,
+            Ok(credentials) => request.credentials(&credentials),
             Err(obstacle) => return Ok(Err(obstacle)),
         };
         let missing = match purpose {

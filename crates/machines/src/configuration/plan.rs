@@ -39,6 +39,14 @@ pub(super) enum Action {
     Claim(Machine),
     /// Change the host.
     Apply(Box<Apply>),
+    /// Take the files of the configuration off the host. They are in no Nix store, so no other
+    /// configuration would replace them.
+    RemoveFiles {
+        /// The machine.
+        machine: Machine,
+        /// The status, to say why it cannot be done.
+        progress: Box<Progress>,
+    },
     /// Give the machine back.
     Release {
         /// The machine.
@@ -144,10 +152,18 @@ fn plan_removal(observed: &Observed, rhythm: &Rhythm, now: Timestamp) -> Plan {
             format!("NixosConfiguration {name} was given up by force; the host still carries it")
         }));
     }
-    if !touched || observed.wanted.is_none() {
-        return release(None);
-    }
     let purpose = Purpose::Remove;
+    if !touched || observed.wanted.is_none() {
+        let mut plan = release(None);
+        if status(configuration).is_some_and(|status| !status.host_files.is_empty()) {
+            let remove = Action::RemoveFiles {
+                machine: machine.clone(),
+                progress: Box::new(progress(configuration, purpose)),
+            };
+            plan.actions.insert(0, remove);
+        }
+        return plan;
+    }
     let wanted = match ready_to_start(observed, purpose) {
         Ok((_, wanted)) => wanted,
         Err(obstacle) => return blocked(observed, purpose, &obstacle, rhythm, now),

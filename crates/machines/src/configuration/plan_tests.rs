@@ -118,6 +118,7 @@ fn names(plan: &Plan) -> Vec<&'static str> {
             Action::Report(_) => "report",
             Action::Claim(_) => "claim",
             Action::Apply(_) => "apply",
+            Action::RemoveFiles { .. } => "remove files",
             Action::Release {
                 left_behind: None, ..
             } => "release",
@@ -335,6 +336,20 @@ fn without_a_flake_for_removal_only_the_machine_is_freed() {
     let mut plain = deleted(applied());
     plain.wanted = None;
     assert_eq!(actions(&plain, 200), ["release", "let go"]);
+}
+
+#[test]
+fn without_a_flake_for_removal_the_files_on_the_host_still_go() {
+    let mut delivered = attempted(|progress, _| {
+        progress.deliver(vec!["token".to_owned()]);
+        progress.enter(Step::Copy, at(105));
+    });
+    delivered = deleted(delivered);
+    let with_flake = ["apply", "release", "let go"];
+    assert_eq!(actions(&delivered, 200), with_flake);
+    delivered.wanted = None;
+    let without = ["remove files", "release", "let go"];
+    assert_eq!(actions(&delivered, 200), without);
 }
 
 #[test]

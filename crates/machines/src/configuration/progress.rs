@@ -127,6 +127,13 @@ impl Progress {
         self.set(READY, Truth::False, reason, message, now);
     }
 
+    /// These files are about to be delivered to the host, beside those that are there.
+    pub(super) fn deliver(&mut self, paths: Vec<String>) {
+        self.status.host_files.extend(paths);
+        self.status.host_files.sort();
+        self.status.host_files.dedup();
+    }
+
     /// The step that was entered last failed.
     pub(super) fn fail(&mut self, failure: &Failure, now: Timestamp) {
         let step = self
@@ -179,6 +186,7 @@ impl Progress {
         self.status.applied_commit = Some(wanted.commit.to_string());
         self.status.configuration_hash = Some(wanted.configuration_hash.clone());
         self.status.additional_files_hash = Some(wanted.files_hash.clone());
+        self.status.host_files = wanted.files.host_paths();
         match self.purpose {
             Purpose::Install => self.ready(now),
             Purpose::Remove => {
@@ -284,10 +292,11 @@ impl Progress {
     }
 }
 
-/// Whether the host was ever changed, or may have been: the step that changes it was entered.
+/// Whether the host was ever changed, or may have been: a step that changes it was entered.
 pub(super) fn touched_the_host(status: &NixosConfigurationStatus) -> bool {
     status.applied_commit.is_some()
         || status.full_install_started_time.is_some()
+        || !status.host_files.is_empty()
         || condition::find(&status.conditions, ACTIVATED)
             .is_some_and(|activated| !is_pending(activated))
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Whether `file` URLs may be read (`NIO_ALLOW_FILE_URLS`).
     pub allow_file_urls: bool,
+    /// How long a Git mirror is kept that no configuration uses (`NIO_KEEP_UNUSED_MIRRORS`).
+    pub keep_unused_mirrors: Duration,
     /// How many evaluations may run at once.
     pub evaluations: usize,
     /// How many builds may run at once.
@@ -43,6 +45,7 @@ impl Default for Settings {
             apply_timeout: Duration::from_secs(3600),
             backoff: Backoff::RECONCILE,
             allow_file_urls: false,
+            keep_unused_mirrors: Duration::from_secs(24 * 3600),
             evaluations: cores,
             builds: 2,
             copies: 8,
@@ -64,6 +67,7 @@ impl Settings {
             backoff: self.backoff,
             lookup_deadline: Duration::from_secs(60).min(self.apply_timeout),
             fetch_deadline: Duration::from_secs(900).min(self.apply_timeout),
+            keep_unused: self.keep_unused_mirrors,
         }
     }
 

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use nico_api::NixosConfiguration;
 use nico_api::labels::RECONCILE_AT;
 use nico_api::names::{CommitId, FlakeAttribute, FlakeReference, GitUrl};
 use nico_api::nixos_configuration::{ActivationAction, RebootPolicy, Step};
 use nico_api::reason::ConfigurationReason;
+use nico_api::{NixosConfiguration, NixosConfigurationSpec};
 use nico_git::Credentials;
 use nico_runtime::category::Category;
 
 use super::files::Files;
+use super::flake_url::{self, FlakeUrl};
 use super::install::repeat_wish;
+use crate::git;
 use crate::hash::FieldHash;
 
 /// Why a host is changed.
@@ -30,6 +32,8 @@ pub(super) struct Request {
     pub(super) purpose: Purpose,
     pub(super) repository: GitUrl,
     pub(super) reference: String,
+    /// The repository that the credentials of the spec are for.
+    credentials_for: GitUrl,
     /// Directory of `flake.nix`; empty for the root.
     pub(super) directory: String,
     pub(super) attribute: FlakeAttribute,
@@ -95,39 +99,43 @@ impl Request {
                  set it to Never and reboot when status.rebootRequired says so",
             ));
         }
-        let (field, flake) = match purpose {
-            Purpose::Install => ("spec.flake", spec.flake.as_str()),
-            Purpose::Remove => (
-                "spec.onRemoveFlake",
-                spec.on_remove_flake.as_deref().unwrap_or_default(),
-            ),
+        let own = || -> Result<(FlakeUrl, FlakeAttribute), Obstacle> {
+            source(spec, "spec.flake", &spec.flake, || {
+                let repository = spec.git_repo.as_deref().unwrap_or_default().parse();
+                Ok(FlakeUrl {
+                    repository: repository.map_err(|error| {
+                        Obstacle::in_spec(InvalidSpec, format!("spec.gitRepo: {error}"))
+                    })?,
+                    reference: spec.reference.clone(),
+                    directory: None,
+                })
+            })
         };
-        let attribute = match flake.parse() {
-            Ok(FlakeReference::Own(attribute)) => attribute,
-            Ok(FlakeReference::Other { .. }) => {
-                return Err(Obstacle::in_spec(
-                    NotSupported,
-                    format!(
-                        "{field} is {flake:?}, but this version takes flakes from spec.gitRepo \
-                         only; set gitRepo and ref, and {field} to the part from # on"
-                    ),
-                ));
-            }
-            Err(error) => {
-                return Err(Obstacle::in_spec(InvalidSpec, format!("{field}: {error}")));
+        let (flake, attribute) = match purpose {
+            Purpose::Install => own()?,
+            Purpose::Remove => {
+                let flake = spec.on_remove_flake.as_deref().unwrap_or_default();
+                source(spec, "spec.onRemoveFlake", flake, || Ok(own()?.0))?
             }
         };
-        let repository = spec
-            .git_repo
-            .as_deref()
-            .unwrap_or_default()
-            .parse()
-            .map_err(|error| Obstacle::in_spec(InvalidSpec, format!("spec.gitRepo: {error}")))?;
+        let FlakeUrl {
+            repository,
+            reference,
+            directory,
+        } = flake;
+        let credentials_for = match purpose {
+            Purpose::Install => repository.clone(),
+            // What was written for one server is not sent to another.
+            Purpose::Remove => {
+                own().map_or_else(|_| repository.clone(), |(flake, _)| flake.repository)
+            }
+        };
         Ok(Self {
             purpose,
             repository,
-            reference: spec.reference.clone(),
-            directory: directory(spec.configuration_subdir.as_deref().unwrap_or_default())?,
+            reference,
+            directory: directory.unwrap_or_default(),
+            credentials_for,
             attribute,
             action: activation.action,
             confirm_timeout: activation.confirm_timeout.into(),
@@ -135,8 +143,44 @@ impl Request {
     }
 }
 
+impl Request {
+    /// What to log in to the repository with, of the credentials of the spec.
+    pub(super) fn credentials(&self, given: &Credentials) -> Credentials {
+        git::credentials_for(&self.credentials_for, &self.repository, given)
+    }
+}
+
+/// Where the flake of a field is, and its output. `own` is the repository of the spec, for a
+/// field that names no other.
+fn source(
+    spec: &NixosConfigurationSpec,
+    field: &str,
+    flake: &str,
+    own: impl FnOnce() -> Result<FlakeUrl, Obstacle>,
+) -> Result<(FlakeUrl, FlakeAttribute), Obstacle> {
+    use ConfigurationReason::{InvalidSpec, NotSupported};
+    let subdirectory = spec.configuration_subdir.as_deref().unwrap_or_default();
+    let read = flake
+        .parse()
+        .map_err(|error| Obstacle::in_spec(InvalidSpec, format!("{field}: {error}")))?;
+    let (mut url, attribute) = match read {
+        FlakeReference::Own(attribute) => (own()?, attribute),
+        FlakeReference::Other { flake, attribute } => {
+            let url = flake_url::read(&flake).map_err(|problem| {
+                Obstacle::in_spec(NotSupported, format!("{field}: {flake} {problem}"))
+            })?;
+            (url, attribute)
+        }
+    };
+    url.directory = Some(match &url.directory {
+        Some(named) => directory(field, named)?,
+        None => directory("spec.configurationSubdir", subdirectory)?,
+    });
+    Ok((url, attribute))
+}
+
 /// The directory without what does not change it: `./a//b/` is `a/b`.
-fn directory(text: &str) -> Result<String, Obstacle> {
+fn directory(field: &str, text: &str) -> Result<String, Obstacle> {
     let parts: Vec<&str> = text
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))
@@ -144,7 +188,7 @@ fn directory(text: &str) -> Result<String, Obstacle> {
     if text.starts_with('/') || parts.contains(&"..") {
         return Err(Obstacle::in_spec(
             ConfigurationReason::InvalidSpec,
-            format!("spec.configurationSubdir is {text:?}; it must be relative and without '..'"),
+            format!("{field} has the directory {text:?}; it must be relative and without '..'"),
         ));
     }
     Ok(parts.join("/"))
@@ -232,7 +276,7 @@ mod tests {
     fn what_this_version_does_not_do_is_refused() {
         use ConfigurationReason::NotSupported;
         let flake = |spec: &mut NixosConfigurationSpec| {
-            spec.flake = "github:owner/repo/ref#web".to_owned();
+            spec.flake = "path:/etc/nixos#web".to_owned();
         };
         assert_eq!(refusal(flake), NotSupported);
         let reboot = |spec: &mut NixosConfigurationSpec| {
@@ -244,12 +288,49 @@ mod tests {
     }
 
     #[test]
+    fn a_full_reference_replaces_repository_and_reference() {
+        let full = |spec: &mut NixosConfigurationSpec| {
+            spec.flake = "github:owner/repo/v1?dir=hosts#web".to_owned();
+            spec.configuration_subdir = Some("elsewhere".to_owned());
+        };
+        for (purpose, attribute) in [(Purpose::Install, "web"), (Purpose::Remove, "minimal")] {
+            let request = Request::read(&configuration(full), purpose).unwrap();
+            let repository = request.repository.as_str();
+            assert_eq!(repository, "https://github.com/owner/repo.git");
+            assert_eq!(request.reference, "v1");
+            assert_eq!(request.attribute.as_str(), attribute);
+        }
+        let request = Request::read(&configuration(full), Purpose::Install).unwrap();
+        assert_eq!(request.directory, "hosts");
+    }
+
+    #[test]
+    fn credentials_are_not_sent_to_the_server_of_another_flake_for_removal() {
+        let token = Credentials::Token("t".to_owned());
+        for (flake, given) in [
+            ("#minimal", &token),
+            ("git+https://git.example/b.git#minimal", &token),
+            ("github:owner/repo#minimal", &Credentials::Anonymous),
+        ] {
+            let removal = configuration(|spec| spec.on_remove_flake = Some(flake.to_owned()));
+            let request = Request::read(&removal, Purpose::Remove).unwrap();
+            assert_eq!(request.credentials(&token), *given, "{flake}");
+        }
+    }
+
+    #[test]
     fn a_directory_is_relative_and_stays_inside() {
         for (text, expected) in [("", ""), ("./a//b/", "a/b"), (".", "")] {
-            assert_eq!(directory(text).unwrap(), expected);
+            assert_eq!(
+                directory("spec.configurationSubdir", text).unwrap(),
+                expected
+            );
         }
         for text in ["/etc", "a/../..", ".."] {
-            assert!(directory(text).is_err(), "{text}");
+            assert!(
+                directory("spec.configurationSubdir", text).is_err(),
+                "{text}"
+            );
         }
     }
 

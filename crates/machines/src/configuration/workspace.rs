@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
 
 use super::files::File;
+use crate::tree;
 
 /// The directory of one attempt. Removed on drop.
 #[derive(Debug)]
@@ -74,7 +75,8 @@ impl Workspace {
         let create = move || {
             let directory = TempDir::new_in(&attempts).map_err(storage(&attempts))?;
             let workspace = Self { directory };
-            copy_tree(&export, &workspace.tree())?;
+            tree::copy(&export, &workspace.tree())
+                .map_err(|error| storage(&error.path)(error.source))?;
             for file in &files {
                 workspace.add(&subdirectory, file)?;
             }
@@ -140,26 +142,6 @@ impl Workspace {
             .and_then(|mut new| new.write_all(&file.content))
             .map_err(storage(&path))
     }
-}
-
-/// Copies a tree by hard links, or byte for byte where the file system does not allow them.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), WorkspaceError> {
-    fs::create_dir(to).map_err(storage(to))?;
-    for entry in fs::read_dir(from).map_err(storage(from))? {
-        let entry = entry.map_err(storage(from))?;
-        let kind = entry.file_type().map_err(storage(&entry.path()))?;
-        let copy = to.join(entry.file_name());
-        if kind.is_dir() {
-            copy_tree(&entry.path(), &copy)?;
-        } else if kind.is_symlink() {
-            fs::read_link(entry.path())
-                .and_then(|target| std::os::unix::fs::symlink(target, &copy))
-                .map_err(storage(&copy))?;
-        } else if fs::hard_link(entry.path(), &copy).is_err() {
-            fs::copy(entry.path(), &copy).map_err(storage(&copy))?;
-        }
-    }
-    Ok(())
 }
 
 fn storage(path: &Path) -> impl FnOnce(io::Error) -> WorkspaceError + '_ {

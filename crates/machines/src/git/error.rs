@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nico_api::names::InvalidName;
 use nico_api::reason::ConfigurationReason;
 use nico_git::GitError;
 use nico_runtime::category::{Categorized, Category};
@@ -32,6 +33,41 @@ pub enum MirrorError {
         /// What was looked for.
         commit: String,
     },
+    /// A submodule that `.gitmodules` does not name.
+    #[error(
+        "commit {commit} of {url} has a submodule at {path:?} without a URL; correct .gitmodules"
+    )]
+    SubmoduleNotNamed {
+        /// The repository.
+        url: String,
+        /// The commit.
+        commit: String,
+        /// Where the submodule is.
+        path: String,
+    },
+    /// A submodule whose URL is none.
+    #[error("the submodule {path:?} of {url} has no URL that can be used: {source}")]
+    SubmoduleUrl {
+        /// The repository.
+        url: String,
+        /// Where the submodule is.
+        path: String,
+        /// What is wrong.
+        source: InvalidName,
+    },
+    /// A submodule that cannot be had.
+    #[error("cannot get the submodule {path:?} of {url}: {source}")]
+    Submodule {
+        /// The repository.
+        url: String,
+        /// Where the submodule is.
+        path: String,
+        /// Why not.
+        source: Box<MirrorError>,
+    },
+    /// The operator is ending.
+    #[error("the operator is ending")]
+    Ended,
     /// `git` failed on the operator's own mirror.
     #[error("cannot {task} the mirror of {url}: {source}")]
     Mirror {
@@ -53,13 +89,32 @@ pub enum MirrorError {
 }
 
 impl MirrorError {
+    /// Whether it may be the fault of the mirror and not of the server. Of a damaged mirror `git`
+    /// says many things, some of which sound as if the repository were not there.
+    pub(super) fn may_be_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Mirror {
+                source: ProgramError::Failed { .. },
+                ..
+            } | Self::Remote(GitError::Failed { .. } | GitError::RepositoryNotFound { .. })
+        )
+    }
+
     /// The reason that a condition gives.
     pub fn reason(&self) -> ConfigurationReason {
         match self {
             Self::FileUrlNotAllowed { .. } => ConfigurationReason::FileUrlNotAllowed,
             Self::CommitNotFound { .. } => ConfigurationReason::ReferenceNotFound,
-            Self::Mirror { .. } | Self::Storage { .. } => ConfigurationReason::GitFailed,
+            Self::SubmoduleNotNamed { .. } | Self::SubmoduleUrl { .. } => {
+                ConfigurationReason::RepositoryNotFound
+            }
+            Self::Submodule { source, .. } => source.reason(),
+            Self::Mirror { .. } | Self::Storage { .. } | Self::Ended => {
+                ConfigurationReason::GitFailed
+            }
             Self::Remote(error) => match error {
+                GitError::PasswordInUrl { .. } => ConfigurationReason::InvalidSpec,
                 GitError::RepositoryNotFound { .. } => ConfigurationReason::RepositoryNotFound,
                 GitError::ReferenceNotFound { .. } | GitError::Empty { .. } => {
                     ConfigurationReason::ReferenceNotFound
@@ -67,6 +122,8 @@ impl MirrorError {
                 GitError::AuthenticationFailed { .. }
                 | GitError::UnusableCredentials { .. }
                 | GitError::HostKeyRejected { .. }
+                | GitError::CertificateRejected { .. }
+                | GitError::Login(_)
                 | GitError::PrivateKey { .. } => ConfigurationReason::GitAuthenticationFailed,
                 GitError::Unreachable { .. } | GitError::TimedOut { .. } => {
                     ConfigurationReason::GitUnreachable
@@ -85,9 +142,13 @@ impl Categorized for MirrorError {
     /// so these wait; only what the operator itself refuses is final.
     fn category(&self) -> Category {
         match self {
-            Self::FileUrlNotAllowed { .. } => Category::InvalidInput,
             Self::CommitNotFound { .. } => Category::Waiting,
-            Self::Mirror { .. } | Self::Storage { .. } => Category::Transient,
+            // Only another spec or another commit changes these.
+            Self::FileUrlNotAllowed { .. }
+            | Self::SubmoduleNotNamed { .. }
+            | Self::SubmoduleUrl { .. } => Category::InvalidInput,
+            Self::Submodule { source, .. } => source.category(),
+            Self::Mirror { .. } | Self::Storage { .. } | Self::Ended => Category::Transient,
             Self::Remote(error) => match error.category() {
                 Category::InvalidInput => Category::Waiting,
                 category => category,

@@ -1,8 +1,8 @@
-//! One bare mirror: its references looked up, its commits fetched and exported.
+//! One bare mirror: its references looked up, its commits fetched.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use nico_git::{Credentials, Git, GitError};
 use tokio::process::Command;
 
 use super::error::MirrorError;
-use super::mirrors::Settings;
+use super::export::Export;
+use super::mirrors::{Set, Settings};
 use crate::configuration::metrics::ConfigurationMetrics;
 use crate::program::{self, ProgramError, Redactor};
 
@@ -35,16 +36,18 @@ pub struct LookupFailure {
 
 /// One repository as seen with one set of credentials.
 pub struct Mirror {
-    key: String,
-    url: GitUrl,
-    credentials: Credentials,
-    settings: Arc<Settings>,
+    pub(super) key: String,
+    pub(super) url: GitUrl,
+    pub(super) credentials: Credentials,
+    pub(super) settings: Arc<Settings>,
+    /// The mirrors of the submodules are among these.
+    pub(super) siblings: Weak<Set>,
     metrics: ConfigurationMetrics,
     lookups: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Lookup>>>>>,
     /// Held while the mirror on disk is changed.
-    storage: tokio::sync::Mutex<()>,
-    exports: Mutex<HashMap<CommitId, Weak<Export>>>,
-    exported_before: AtomicU64,
+    pub(super) storage: tokio::sync::Mutex<()>,
+    pub(super) exports: Mutex<HashMap<CommitId, Weak<Export>>>,
+    pub(super) exported_before: AtomicU64,
 }
 
 struct Lookup {
@@ -54,34 +57,13 @@ struct Lookup {
     outcome: Result<CommitId, LookupFailure>,
 }
 
-/// The tree of one commit on the operator's disk, read-only for all who share it. Removed when
-/// the last of them is done.
-#[derive(Debug)]
-pub struct Export {
-    path: PathBuf,
-}
-
-impl Export {
-    /// The directory of the tree.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Export {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "export not removed");
-        }
-    }
-}
-
 impl Mirror {
     pub(super) fn new(
         key: &str,
         url: GitUrl,
         credentials: Credentials,
         settings: Arc<Settings>,
+        siblings: Weak<Set>,
         metrics: ConfigurationMetrics,
     ) -> Self {
         Self {
@@ -89,6 +71,7 @@ impl Mirror {
             url,
             credentials,
             settings,
+            siblings,
             metrics,
             lookups: Mutex::default(),
             storage: tokio::sync::Mutex::default(),
@@ -161,61 +144,58 @@ impl Mirror {
         Ok(nico_git::resolve(&self.url, reference, &self.credentials, deadline).await?)
     }
 
-    /// The tree of a commit, fetched when the mirror lacks it and written out when nobody else
-    /// uses it already.
+    /// Brings a commit into the mirror, unless it is there.
     ///
-    /// # Errors
-    /// [`MirrorError`].
-    pub async fn export(&self, commit: &CommitId) -> Result<Arc<Export>, MirrorError> {
-        if let Some(export) = self.exported(commit) {
-            return Ok(export);
-        }
-        let _storage = self.storage.lock().await;
-        if let Some(export) = self.exported(commit) {
-            return Ok(export);
-        }
-        self.fetch(commit).await?;
-        let export = Arc::new(self.write_tree(commit).await?);
-        let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
-        exports.retain(|_, export| export.strong_count() > 0);
-        exports.insert(commit.clone(), Arc::downgrade(&export));
-        Ok(export)
-    }
-
-    fn exported(&self, commit: &CommitId) -> Option<Arc<Export>> {
-        let exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
-        exports.get(commit).and_then(Weak::upgrade)
-    }
-
-    /// Brings a commit into the mirror. What cannot be explained may be a mirror that a crash
-    /// damaged, so it is made anew once.
-    async fn fetch(&self, commit: &CommitId) -> Result<(), MirrorError> {
-        if self.path().join("HEAD").exists() && self.has(&marker(commit)).await? {
+    /// A mirror that cannot take it may be one that a crash damaged, so a new one is tried. It
+    /// takes the place of the old one only when it has the commit: a server that is out of order
+    /// costs nothing that was fetched before.
+    pub(super) async fn fetch(&self, commit: &CommitId) -> Result<(), MirrorError> {
+        let is_old = self.path().join("HEAD").exists();
+        if is_old && self.has(&self.path(), &marker(commit)).await? {
             return Ok(());
         }
         let started = Instant::now();
-        let mut fetched = self.fetch_into_mirror(commit).await;
-        let is_unexplained = matches!(
-            fetched,
-            Err(MirrorError::Mirror { .. } | MirrorError::Remote(GitError::Failed { .. }))
-        );
-        if is_unexplained {
-            tracing::warn!(key = self.key, "mirror cannot be used; making it anew");
-            remove(&self.path()).await?;
-            fetched = self.fetch_into_mirror(commit).await;
-        }
+        let fetched = match self.fetch_into(&self.path(), commit).await {
+            Err(error) if is_old && error.may_be_damage() => self.make_anew(commit, &error).await,
+            fetched => fetched,
+        };
         self.metrics.fetched(fetched.is_ok(), started.elapsed());
         fetched
     }
 
-    async fn fetch_into_mirror(&self, commit: &CommitId) -> Result<(), MirrorError> {
+    /// Fetches a commit into a new mirror, which then takes the place of this one.
+    pub(super) async fn make_anew(
+        &self,
+        commit: &CommitId,
+        error: &MirrorError,
+    ) -> Result<(), MirrorError> {
+        let url = self.shown_url();
+        tracing::warn!(url, key = self.key, %error, "mirror cannot be used; making it anew");
+        let (new, old) = (self.path_with("new"), self.path_with("old"));
+        remove(&new).await?;
+        remove(&old).await?;
+        if let Err(error) = self.fetch_into(&new, commit).await {
+            remove(&new).await?;
+            return Err(error);
+        }
+        let path = self.path();
+        if path.exists() {
+            let moved = tokio::fs::rename(&path, &old).await;
+            moved.map_err(storage(&path))?;
+        }
+        let moved = tokio::fs::rename(&new, &path).await;
+        moved.map_err(storage(&path))?;
+        remove(&old).await
+    }
+
+    async fn fetch_into(&self, mirror: &Path, commit: &CommitId) -> Result<(), MirrorError> {
         let mut command = self.git();
-        command.args(["init", "--quiet", "--bare"]).arg(self.path());
+        command.args(["init", "--quiet", "--bare"]).arg(mirror);
         self.run("make", command).await?;
 
         let git = Git::new(&self.url, &self.credentials).await?;
         let one = format!("+{commit}:{}", marker(commit));
-        match self.fetch_refs(&git, &["--depth=1"], &[&one]).await {
+        match self.fetch_refs(&git, mirror, &["--depth=1"], &[&one]).await {
             Err(MirrorError::Remote(GitError::Failed { .. })) => {}
             decided => return decided,
         }
@@ -224,25 +204,26 @@ impl Mirror {
             "+refs/heads/*:refs/nio/heads/*",
             "+refs/tags/*:refs/nio/tags/*",
         ];
-        self.fetch_refs(&git, &[], &all).await?;
-        if !self.has(&format!("{commit}^{{commit}}")).await? {
+        self.fetch_refs(&git, mirror, &[], &all).await?;
+        if !self.has(mirror, &format!("{commit}^{{commit}}")).await? {
             return Err(MirrorError::CommitNotFound {
                 url: git.url().to_owned(),
                 commit: commit.to_string(),
             });
         }
-        let mut command = self.git_in_mirror();
+        let mut command = self.git_in(mirror);
         command.args(["update-ref", &marker(commit), commit.as_str()]);
-        self.run("mark a commit in", command).await
+        self.run("mark a commit in", command).await?;
+        Ok(())
     }
 
     async fn fetch_refs(
         &self,
         git: &Git,
+        mirror: &Path,
         options: &[&str],
         refs: &[&str],
     ) -> Result<(), MirrorError> {
-        let mirror = self.path();
         let mirror = mirror.to_string_lossy();
         let mut arguments = vec!["--git-dir", &*mirror, "-c", "gc.autoDetach=false"];
         arguments.extend(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
@@ -255,8 +236,8 @@ impl Mirror {
     }
 
     /// Whether the mirror has an object.
-    async fn has(&self, object: &str) -> Result<bool, MirrorError> {
-        let mut command = self.git_in_mirror();
+    async fn has(&self, mirror: &Path, object: &str) -> Result<bool, MirrorError> {
+        let mut command = self.git_in(mirror);
         command.args(["cat-file", "-e", object]);
         match program::run(command, self.settings.fetch_deadline, &Redactor::default()).await {
             Ok(_) => Ok(true),
@@ -265,55 +246,14 @@ impl Mirror {
         }
     }
 
-    /// Writes the tree beside its final place first, so that an export is whole or not there.
-    async fn write_tree(&self, commit: &CommitId) -> Result<Export, MirrorError> {
-        let exports = self.settings.directory.join("exports");
-        // A new name each time: the last user of an earlier export may just be removing it.
-        let number = self.exported_before.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{}-{number}", self.key, commit.short());
-        let path = exports.join(&name);
-        let partial = exports.join(format!("{name}.partial"));
-        let index = exports.join(format!("{name}.index"));
-        tokio::fs::create_dir(&partial)
-            .await
-            .map_err(storage(&partial))?;
-        let written = self.check_out(commit, &partial, &index).await;
-        let _ = tokio::fs::remove_file(&index).await;
-        if let Err(error) = written {
-            remove(&partial).await?;
-            return Err(error);
-        }
-        tokio::fs::rename(&partial, &path)
-            .await
-            .map_err(storage(&path))?;
-        Ok(Export { path })
-    }
-
-    async fn check_out(
+    /// Runs a `git` that talks to nobody, and gives what it said.
+    pub(super) async fn run(
         &self,
-        commit: &CommitId,
-        directory: &Path,
-        index: &Path,
-    ) -> Result<(), MirrorError> {
-        for arguments in [
-            &["read-tree", commit.as_str()][..],
-            &["checkout-index", "--all", "--quiet"][..],
-        ] {
-            let mut command = self.git_in_mirror();
-            command
-                .env("GIT_INDEX_FILE", index)
-                .env("GIT_WORK_TREE", directory)
-                .current_dir(directory)
-                .args(arguments);
-            self.run("export a commit from", command).await?;
-        }
-        Ok(())
-    }
-
-    async fn run(&self, task: &'static str, command: Command) -> Result<(), MirrorError> {
+        task: &'static str,
+        command: Command,
+    ) -> Result<Vec<u8>, MirrorError> {
         program::run(command, self.settings.fetch_deadline, &Redactor::default())
             .await
-            .map(|_| ())
             .map_err(|source| self.failure(task, source))
     }
 
@@ -327,17 +267,21 @@ impl Mirror {
         command
     }
 
-    fn git_in_mirror(&self) -> Command {
+    /// The same, for one directory.
+    pub(super) fn git_in(&self, mirror: &Path) -> Command {
         let mut command = self.git();
-        command.env("GIT_DIR", self.path());
+        command.env("GIT_DIR", mirror);
         command
     }
 
-    fn path(&self) -> PathBuf {
-        self.settings
-            .directory
-            .join("mirrors")
-            .join(format!("{}.git", self.key))
+    /// Where the mirror is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.path_with("git")
+    }
+
+    fn path_with(&self, extension: &str) -> PathBuf {
+        let mirrors = self.settings.directory.join("mirrors");
+        mirrors.join(format!("{}.{extension}", self.key))
     }
 
     fn failure(&self, task: &'static str, source: ProgramError) -> MirrorError {
@@ -349,7 +293,7 @@ impl Mirror {
     }
 
     /// The URL without a user name and password that somebody may have put into it.
-    fn shown_url(&self) -> String {
+    pub(super) fn shown_url(&self) -> String {
         let url = self.url.as_str();
         let Some((scheme, rest)) = url.split_once("://") else {
             return url.to_owned();
@@ -377,7 +321,7 @@ fn marker(commit: &CommitId) -> String {
     format!("refs/nio/commits/{commit}")
 }
 
-async fn remove(directory: &Path) -> Result<(), MirrorError> {
+pub(super) async fn remove(directory: &Path) -> Result<(), MirrorError> {
     match tokio::fs::remove_dir_all(directory).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(storage(directory)(error))
@@ -386,7 +330,7 @@ async fn remove(directory: &Path) -> Result<(), MirrorError> {
     }
 }
 
-fn storage(path: &Path) -> impl FnOnce(std::io::Error) -> MirrorError + '_ {
+pub(super) fn storage(path: &Path) -> impl FnOnce(std::io::Error) -> MirrorError + '_ {
     move |source| MirrorError::Storage {
         path: path.to_owned(),
         source,

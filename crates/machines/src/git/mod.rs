@@ -8,11 +8,15 @@
 //! - [`MirrorError`]: what went wrong, told apart
 
 mod error;
+mod export;
 mod mirror;
 mod mirrors;
+mod submodules;
 #[cfg(test)]
 mod tests;
 
 pub use error::MirrorError;
-pub use mirror::{Export, Freshness};
+pub use export::Export;
+pub use mirror::Freshness;
 pub use mirrors::{Mirrors, Settings};
+pub(crate) use submodules::credentials as credentials_for;

@@ -75,6 +75,7 @@ fn settings(directory: &Path) -> Settings {
         backoff: Backoff::RECONCILE,
         lookup_deadline: Duration::from_secs(60),
         fetch_deadline: Duration::from_secs(60),
+        keep_unused: Duration::from_secs(3600),
     }
 }
 
@@ -183,20 +184,212 @@ async fn a_commit_that_no_branch_leads_to_any_more_is_still_exported() {
     assert!(mirror.export(&lost).await.is_ok());
 }
 
+/// The only mirror on the disk.
+fn on_disk(fixture: &Fixture) -> std::path::PathBuf {
+    let mirrors = fixture.directory.path().join("mirrors");
+    let mut entries = std::fs::read_dir(mirrors).unwrap();
+    entries.next().unwrap().unwrap().path()
+}
+
+/// Everything below a directory that is a file.
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+/// Writes into files that `git` made read-only.
+fn overwrite(path: &Path, content: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
 #[tokio::test]
 async fn a_damaged_mirror_is_made_anew() {
     if git_is_missing() {
         return;
     }
+    type Damage = fn(&Path, &[&CommitId; 2]);
+    let damages: [(&str, Damage); 6] = [
+        ("config", |mirror, _| {
+            overwrite(&mirror.join("config"), b"[broken");
+        }),
+        ("no HEAD", |mirror, _| {
+            std::fs::remove_file(mirror.join("HEAD")).unwrap();
+        }),
+        ("objects", |mirror, _| {
+            for object in files(&mirror.join("objects")) {
+                overwrite(&object, b"garbage");
+            }
+        }),
+        ("half of each object", |mirror, _| {
+            for object in files(&mirror.join("objects")) {
+                let content = std::fs::read(&object).unwrap();
+                overwrite(&object, &content[..content.len() / 2]);
+            }
+        }),
+        ("references", |mirror, commits| {
+            for commit in commits {
+                let reference = mirror.join("refs/nio/commits").join(commit.as_str());
+                std::fs::write(reference, "not a commit").unwrap();
+            }
+        }),
+        ("locks of a killed git", |mirror, commits| {
+            for lock in ["shallow.lock", "packed-refs.lock", "config.lock"] {
+                std::fs::write(mirror.join(lock), "").unwrap();
+            }
+            for commit in commits {
+                let reference = mirror.join("refs/nio/commits").join(commit.as_str());
+                std::fs::write(reference.with_extension("lock"), "").unwrap();
+            }
+        }),
+    ];
+    for (name, damage) in damages {
+        let fixture = fixture();
+        let mirror = fixture.mirror();
+        let commit = mirror.resolve("main", Freshness::Shared).await.unwrap();
+        drop(mirror.export(&commit).await.unwrap());
+        let next = fixture.origin.commit("two");
+        damage(&on_disk(&fixture), &[&commit, &next]);
+        for (commit, content) in [(&commit, "one"), (&next, "two")] {
+            let export = mirror.export(commit).await;
+            let export = export.unwrap_or_else(|error| panic!("{name}, {content}: {error}"));
+            let read = std::fs::read_to_string(export.path().join("dir/file")).unwrap();
+            assert_eq!(read, content, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_vanishes_takes_no_commit_along_that_was_fetched() {
+    if git_is_missing() {
+        return;
+    }
     let fixture = fixture();
     let mirror = fixture.mirror();
+    let fetched = mirror.resolve("main", Freshness::Shared).await.unwrap();
+    drop(mirror.export(&fetched).await.unwrap());
+    let missed = fixture.origin.commit("two");
+    let (here, away) = (
+        fixture.origin.0.path(),
+        fixture.directory.path().join("away"),
+    );
+    std::fs::rename(here, &away).unwrap();
+    let error = mirror.export(&missed).await.unwrap_err();
+    let is_not_found = matches!(
+        error,
+        MirrorError::Remote(GitError::RepositoryNotFound { .. })
+    );
+    assert!(is_not_found, "{error}");
+    drop(mirror.export(&fetched).await.unwrap());
+    std::fs::rename(&away, here).unwrap();
+    drop(mirror.export(&missed).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_branch_that_is_forced_elsewhere_is_followed() {
+    if git_is_missing() {
+        return;
+    }
+    let fixture = fixture();
+    let mirror = fixture.mirror();
+    let first = mirror.resolve("main", Freshness::Now).await.unwrap();
+    drop(mirror.export(&first).await.unwrap());
+    fixture
+        .origin
+        .git(&["checkout", "--quiet", "--orphan", "other"]);
+    let forced = fixture.origin.commit("another history");
+    fixture.origin.git(&["branch", "--force", "main", "other"]);
+    let second = mirror.resolve("main", Freshness::Now).await.unwrap();
+    assert_eq!(second, forced);
+    let export = mirror.export(&second).await.unwrap();
+    let read = std::fs::read_to_string(export.path().join("dir/file")).unwrap();
+    assert_eq!(read, "another history");
+}
+
+#[tokio::test]
+async fn submodules_are_part_of_the_tree_also_within_each_other() {
+    if git_is_missing() {
+        return;
+    }
+    let fixture = fixture();
+    let (middle, inner) = (Origin::new(), Origin::new());
+    let add = |outer: &Origin, inner: &Origin, path: &str| {
+        let url = inner.url();
+        let allowed = ["-c", "protocol.file.allow=always"];
+        let add = ["submodule", "--quiet", "add", url.as_str(), path];
+        outer.git(&[&allowed[..], &add[..]].concat());
+        outer.git(&["commit", "--quiet", "-m", "a submodule"]);
+    };
+    add(&middle, &inner, "in ner");
+    add(&fixture.origin, &middle, "parts/middle");
+    let mirror = fixture.mirror();
+    let commit = mirror.resolve("main", Freshness::Shared).await.unwrap();
+    let (one, other) = tokio::join!(mirror.export(&commit), mirror.export(&commit));
+    assert_eq!(one.as_ref().unwrap().path(), other.unwrap().path());
+    let export = one.unwrap();
+    for path in [
+        "dir/file",
+        "parts/middle/dir/file",
+        "parts/middle/in ner/dir/file",
+    ] {
+        let read = std::fs::read_to_string(export.path().join(path)).unwrap();
+        assert_eq!(read, "one", "{path}");
+    }
+
+    let absent = format!("160000,{},parts/middle", "0123456789".repeat(4));
+    fixture
+        .origin
+        .git(&["update-index", "--cacheinfo", &absent]);
+    fixture
+        .origin
+        .git(&["commit", "--quiet", "-m", "no such commit"]);
+    let broken = fixture.origin.git(&["rev-parse", "HEAD"]).parse().unwrap();
+    let error = mirror.export(&broken).await.unwrap_err();
+    assert!(error.to_string().contains("parts/middle"), "{error}");
+}
+
+#[tokio::test]
+async fn a_mirror_that_nobody_asks_for_any_more_is_removed() {
+    if git_is_missing() {
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let origin = Origin::new();
+    let keeping = |keep_unused| Settings {
+        keep_unused,
+        ..settings(directory.path())
+    };
+    let on_disk = || files(&directory.path().join("mirrors")).len();
+    let mirrors = open(keeping(Duration::from_secs(3600)));
+    let mirror = mirrors.get(&origin.url(), &Credentials::Anonymous).unwrap();
     let commit = mirror.resolve("main", Freshness::Shared).await.unwrap();
     drop(mirror.export(&commit).await.unwrap());
-    let next = fixture.origin.commit("two");
-    let mirrors = fixture.directory.path().join("mirrors");
-    let on_disk = std::fs::read_dir(mirrors).unwrap().next().unwrap().unwrap();
-    std::fs::write(on_disk.path().join("config"), "[broken").unwrap();
-    assert!(mirror.export(&next).await.is_ok());
+    drop(mirror);
+    mirrors.remove_unused().unwrap();
+    assert_ne!(on_disk(), 0, "it was used just now");
+
+    // The next process does not know it, and goes by its age on the disk.
+    let mirrors = open(keeping(Duration::from_secs(3600)));
+    mirrors.remove_unused().unwrap();
+    assert_ne!(on_disk(), 0, "it was used within the hour");
+    let mirrors = open(keeping(Duration::ZERO));
+    let mirror = mirrors.get(&origin.url(), &Credentials::Anonymous).unwrap();
+    mirrors.remove_unused().unwrap();
+    assert_ne!(on_disk(), 0, "somebody has it in hand");
+    drop(mirror);
+    mirrors.remove_unused().unwrap();
+    assert_eq!(on_disk(), 0);
+    let mirror = mirrors.get(&origin.url(), &Credentials::Anonymous).unwrap();
+    drop(mirror.export(&commit).await.unwrap());
 }
 
 #[tokio::test]

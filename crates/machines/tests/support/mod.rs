@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of what they share")]
 
+pub mod lab;
+
 use std::fmt::Debug;
 use std::path::Path;
 use std::process::Command;
