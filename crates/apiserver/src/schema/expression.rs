@@ -8,12 +8,19 @@ use kube_cel::cel::common::ast::{
 use kube_cel::cel::parser::Parser;
 use kube_cel::cel::{Context, ResolveResult};
 
+use super::rule_budget;
+
 /// The variable of a comprehension that iterates over nothing.
 const UNUSED: &str = "#unused";
 
 /// A parsed expression.
 #[derive(Debug)]
-pub(super) struct Expression(IdedExpr);
+pub(super) struct Expression {
+    tree: IdedExpr,
+    /// The same, with loops that count their rounds.
+    metered: IdedExpr,
+    weight: u64,
+}
 
 impl Expression {
     /// Parses an expression, with optional fields (`self.?field`) and `cel.bind`, which the
@@ -28,29 +35,40 @@ impl Expression {
             .map_err(|error| error.to_string())?;
         expand_bindings(&mut tree);
         select_by_index(&mut tree);
-        Ok(Self(tree))
+        let mut metered = tree.clone();
+        let weight = rule_budget::meter(&mut metered);
+        Ok(Self {
+            tree,
+            metered,
+            weight,
+        })
     }
 
     /// Evaluates the expression with the variables and functions of `context`.
     pub(super) fn evaluate(&self, context: &Context<'_>) -> ResolveResult {
-        context.resolve(&self.0)
+        context.resolve(&self.metered)
+    }
+
+    /// What evaluating it costs without its loops.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// Whether the expression uses the variable `name`.
     pub(super) fn uses(&self, name: &str) -> bool {
-        self.0.references().has_variable(name)
+        self.tree.references().has_variable(name)
     }
 
     /// The fields of the variable `name` that the expression looks at; nothing if it looks
     /// at the variable as a whole.
     pub(super) fn fields_of(&self, name: &str) -> Option<BTreeSet<String>> {
         let mut fields = BTreeSet::new();
-        collect_fields(&self.0, name, &mut fields).then_some(fields)
+        collect_fields(&self.tree, name, &mut fields).then_some(fields)
     }
 
     /// The syntax tree.
     pub(super) fn tree(&self) -> &IdedExpr {
-        &self.0
+        &self.tree
     }
 }
 
@@ -138,7 +156,7 @@ fn expand_bindings(tree: &mut IdedExpr) {
 }
 
 /// The expressions directly under another.
-fn children(expr: &mut Expr) -> Vec<&mut IdedExpr> {
+pub(super) fn children(expr: &mut Expr) -> Vec<&mut IdedExpr> {
     match expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
         Expr::Call(call) => call

@@ -18,6 +18,7 @@ mod node;
 mod path;
 mod pattern;
 mod pruning;
+mod rule_budget;
 mod rule_checks;
 mod rule_cost;
 mod rule_functions;

@@ -18,11 +18,16 @@ use super::cel_value::to_cel;
 use super::expression::Expression;
 use super::node::Node;
 use super::path;
+use super::rule_budget::{self, Budget, Exceeded};
 use super::{rule_cost, rule_types};
 
 thread_local! {
     /// The functions that rules may call. A thread's own, as contexts cannot be shared.
-    static FUNCTIONS: Context<'static> = Context::default().with_all();
+    static FUNCTIONS: Context<'static> = {
+        let mut functions = Context::default().with_all();
+        rule_budget::add_function(&mut functions);
+        functions
+    };
 }
 
 /// The longest message that an expression may give, in bytes.
@@ -122,108 +127,156 @@ pub(super) enum RuleError {
 
 /// Evaluates all rules of an object. `old` is what it was before an update.
 pub(super) fn evaluate(root: &Node, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    FUNCTIONS.with(|functions| evaluate_value(root, object, old, "", functions, &mut causes));
-    causes
+    FUNCTIONS.with(|functions| {
+        let mut evaluation = Evaluation {
+            functions,
+            budget: Budget::new(),
+            stopped: false,
+            causes: Vec::new(),
+        };
+        evaluation.value(root, object, old, "");
+        evaluation.causes
+    })
 }
 
-fn evaluate_value(
-    node: &Node,
-    value: &Value,
-    old: Option<&Value>,
-    at: &str,
-    functions: &Context<'_>,
-    causes: &mut Vec<Cause>,
-) {
-    if !node.has_rules {
-        return;
-    }
-    if !node.rules.is_empty() {
-        evaluate_rules(node, value, old, at, functions, causes);
-    }
-    match value {
-        Value::Object(fields) => {
-            let old = old.filter(|_| !node.atomic_map);
-            for (name, value) in fields {
-                let old = old.and_then(|old| old.get(name));
-                if let Some(property) = node.properties.get(name) {
-                    let at = path::child(at, name);
-                    evaluate_value(property, value, old, &at, functions, causes);
-                } else if let Some(values) = node.field(name) {
-                    let at = path::key(at, name);
-                    evaluate_value(values, value, old, &at, functions, causes);
+/// The evaluation of the rules of one object.
+struct Evaluation<'a> {
+    functions: &'a Context<'static>,
+    budget: Budget,
+    /// A rule cost too much, and no other is evaluated.
+    stopped: bool,
+    causes: Vec<Cause>,
+}
+
+impl Evaluation<'_> {
+    fn value(&mut self, node: &Node, value: &Value, old: Option<&Value>, at: &str) {
+        if !node.has_rules || self.stopped {
+            return;
+        }
+        if !node.rules.is_empty() {
+            self.rules(node, value, old, at);
+        }
+        match value {
+            Value::Object(fields) => {
+                let old = old.filter(|_| !node.atomic_map);
+                for (name, value) in fields {
+                    let old = old.and_then(|old| old.get(name));
+                    if let Some(property) = node.properties.get(name) {
+                        let at = path::child(at, name);
+                        self.value(property, value, old, &at);
+                    } else if let Some(values) = node.field(name) {
+                        let at = path::key(at, name);
+                        self.value(values, value, old, &at);
+                    }
                 }
             }
-        }
-        Value::Array(items) => {
-            if let Some(item_node) = &node.items {
-                for (position, item) in items.iter().enumerate() {
-                    let old = node.same_item(item, old);
-                    let at = path::index(at, position);
-                    evaluate_value(item_node, item, old, &at, functions, causes);
+            Value::Array(items) => {
+                if let Some(item_node) = &node.items {
+                    for (position, item) in items.iter().enumerate() {
+                        let old = node.same_item(item, old);
+                        let at = path::index(at, position);
+                        self.value(item_node, item, old, &at);
+                    }
                 }
             }
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn rules(&mut self, node: &Node, value: &Value, old: Option<&Value>, at: &str) {
+        let functions = self.functions;
+        let looked_at = node
+            .rules
+            .iter()
+            .map(|rule| rule.fields.as_ref())
+            .collect::<Option<Vec<_>>>()
+            .map(|fields| fields.into_iter().flatten().map(String::as_str).collect());
+        let convert = |value| to_cel(node, value, looked_at.as_ref(), functions);
+        let mut plain = functions.new_inner_scope();
+        plain.add_variable_from_value("self", convert(value));
+        let compared = node.rules.iter().any(|rule| rule.uses_old_self);
+        let old_self = old.filter(|_| compared).map(convert);
+        let mut optional = plain.new_inner_scope();
+        let optional_old_self = old_self
+            .clone()
+            .map_or_else(OptionalValue::none, OptionalValue::of);
+        optional.add_variable_from_value("oldSelf", CelValue::Opaque(Arc::new(optional_old_self)));
+        let mut with_old = plain.new_inner_scope();
+        if let Some(old_self) = old_self {
+            with_old.add_variable_from_value("oldSelf", old_self);
+        }
+        for rule in &node.rules {
+            let takes_optional = rule.source.optional_old_self == Some(true);
+            if rule.uses_old_self && old.is_none() && !takes_optional {
+                continue;
+            }
+            let context = if takes_optional { &optional } else { &with_old };
+            let unchanged = !rule.uses_old_self && old == Some(value);
+            let expression = &rule.expression;
+            let paid = self
+                .budget
+                .pay(expression.weight(), || expression.evaluate(context));
+            let detail = match paid {
+                Ok(Ok(CelValue::Bool(true))) => continue,
+                Ok(_) if unchanged => continue,
+                Ok(Ok(_)) => {
+                    let failure = failure(rule, value, at, self.message(rule, &with_old));
+                    self.causes.push(failure);
+                    continue;
+                }
+                Ok(Err(error)) => describe(&error, rule),
+                Err(exceeded) => {
+                    self.stopped = true;
+                    too_costly(exceeded, rule)
+                }
+            };
+            let value = Value::from(node.value_type.map_or("", |known| known.as_str()));
+            self.causes.push(Cause::invalid(at, &value, detail));
+            if self.stopped {
+                return;
+            }
+        }
+    }
+
+    /// The message that the rule's expression gives, if it gives a usable one.
+    fn message(&mut self, rule: &Rule, context: &Context<'_>) -> Option<String> {
+        let expression = rule.message_expression.as_ref()?;
+        let evaluate = || expression.evaluate(context);
+        match self.budget.pay(expression.weight(), evaluate) {
+            Ok(Ok(CelValue::String(message))) => {
+                let message = message.trim();
+                let usable = !message.is_empty()
+                    && message.len() <= MAX_MESSAGE_LENGTH
+                    && !message.contains('\n');
+                usable.then(|| message.to_owned())
+            }
+            _ => None,
+        }
     }
 }
 
-fn evaluate_rules(
-    node: &Node,
-    value: &Value,
-    old: Option<&Value>,
-    at: &str,
-    functions: &Context<'_>,
-    causes: &mut Vec<Cause>,
-) {
-    let looked_at = node
-        .rules
-        .iter()
-        .map(|rule| rule.fields.as_ref())
-        .collect::<Option<Vec<_>>>()
-        .map(|fields| fields.into_iter().flatten().map(String::as_str).collect());
-    let convert = |value| to_cel(node, value, looked_at.as_ref(), functions);
-    let mut plain = functions.new_inner_scope();
-    plain.add_variable_from_value("self", convert(value));
-    let compared = node.rules.iter().any(|rule| rule.uses_old_self);
-    let old_self = old.filter(|_| compared).map(convert);
-    let mut optional = plain.new_inner_scope();
-    let optional_old_self = old_self
-        .clone()
-        .map_or_else(OptionalValue::none, OptionalValue::of);
-    optional.add_variable_from_value("oldSelf", CelValue::Opaque(Arc::new(optional_old_self)));
-    let mut with_old = plain.new_inner_scope();
-    if let Some(old_self) = old_self {
-        with_old.add_variable_from_value("oldSelf", old_self);
-    }
-    for rule in &node.rules {
-        let takes_optional = rule.source.optional_old_self == Some(true);
-        if rule.uses_old_self && old.is_none() && !takes_optional {
-            continue;
-        }
-        let context = if takes_optional { &optional } else { &with_old };
-        let unchanged = !rule.uses_old_self && old == Some(value);
-        match rule.expression.evaluate(context) {
-            Ok(CelValue::Bool(true)) => {}
-            _ if unchanged => {}
-            Ok(_) => causes.push(failure(rule, value, at, &with_old)),
-            Err(error) => {
-                let value = Value::from(node.value_type.map_or("", |known| known.as_str()));
-                let detail = describe(&error, rule);
-                causes.push(Cause::invalid(at, &value, detail));
-            }
-        }
+/// What is said about the rule that used up what there was to spend.
+fn too_costly(exceeded: Exceeded, rule: &Rule) -> String {
+    match exceeded {
+        Exceeded::Call => format!(
+            "'operation cancelled: actual cost limit exceeded': no further validation rules will \
+             be run due to call cost exceeds limit for rule: {}",
+            rule.in_words()
+        ),
+        Exceeded::Object => "validation failed due to running out of cost budget, no further \
+                             validation rules will be run"
+            .to_owned(),
     }
 }
 
 /// What is said about a rule that does not hold.
-fn failure(rule: &Rule, value: &Value, at: &str, context: &Context<'_>) -> Cause {
+fn failure(rule: &Rule, value: &Value, at: &str, computed: Option<String>) -> Cause {
     let field = format!(
         "{at}{}",
         rule.source.field_path.as_deref().map_or("", str::trim)
     );
     let field = field.trim_start_matches('.');
-    let detail = computed_message(rule, context).unwrap_or_else(|| match &rule.source.message {
+    let detail = computed.unwrap_or_else(|| match &rule.source.message {
         Some(message) if !message.is_empty() => message.trim().to_owned(),
         _ => format!("failed rule: {}", rule.source.rule.trim()),
     });
@@ -233,20 +286,6 @@ fn failure(rule: &Rule, value: &Value, at: &str, context: &Context<'_>) -> Cause
         Some("FieldValueDuplicate") => Cause::duplicate(field, value),
         _ if value.is_object() || value.is_array() => Cause::invalid_object(field, detail),
         _ => Cause::invalid(field, value, detail),
-    }
-}
-
-/// The message that the rule's expression gives, if it gives a usable one.
-fn computed_message(rule: &Rule, context: &Context<'_>) -> Option<String> {
-    match rule.message_expression.as_ref()?.evaluate(context) {
-        Ok(CelValue::String(message)) => {
-            let message = message.trim();
-            let usable = !message.is_empty()
-                && message.len() <= MAX_MESSAGE_LENGTH
-                && !message.contains('\n');
-            usable.then(|| message.to_owned())
-        }
-        _ => None,
     }
 }
 
