@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Attributes};
@@ -28,6 +29,8 @@ pub struct Api {
     pub event_lines: EventLines,
     /// Who may do what.
     pub access: Access,
+    /// Held while a Service is given addresses and written.
+    pub addresses: Mutex<()>,
     /// Ends watches.
     pub shutdown: CancellationToken,
 }
@@ -53,6 +56,7 @@ impl Api {
             registry: Registry::new(),
             event_lines: EventLines::default(),
             access,
+            addresses: Mutex::default(),
             shutdown,
         }
     }

@@ -4,90 +4,18 @@ mod support;
 
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
+use futures::StreamExt;
 use http::Request;
-use kube::Client;
-use nico_apiserver::Server;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+
+use support::sender::{Answer, Sender};
 
 const SOON: Duration = Duration::from_secs(20);
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Without the map that every namespace has.
 const OURS: &str = "fieldSelector=metadata.name!%3Dkube-root-ca.crt";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
-
-/// A server, and somebody who sends it plain requests.
-struct Sender {
-    _server: Server,
-    client: Client,
-}
-
-impl Sender {
-    async fn new() -> Self {
-        let (server, client) = support::server().await;
-        Self {
-            _server: server,
-            client,
-        }
-    }
-
-    /// The code and the document of the answer. The verb may name a patch type: `PATCH:merge`.
-    async fn send(&self, verb: &str, path: &str, body: Value) -> (u16, Value) {
-        self.send_as(verb, path, body, "application/json").await
-    }
-
-    async fn send_as(&self, verb: &str, path: &str, body: Value, accept: &str) -> (u16, Value) {
-        let (method, content_type) = match verb.split_once(':') {
-            Some((method, "json")) => (method, "application/json-patch+json"),
-            Some((method, "merge")) => (method, "application/merge-patch+json"),
-            Some((method, "strategic")) => (method, "application/strategic-merge-patch+json"),
-            _ => (verb, "application/json"),
-        };
-        let body = if body.is_null() {
-            Vec::new()
-        } else {
-            body.to_string().into_bytes()
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, content_type)
-            .header(http::header::ACCEPT, accept)
-            .body(body.into())
-            .expect("the request is complete");
-        let answer = self.client.send(request).await.expect("an answer");
-        let code = answer.status().as_u16();
-        let body = answer
-            .into_body()
-            .collect_bytes()
-            .await
-            .expect("a whole answer");
-        (code, serde_json::from_slice(&body).unwrap_or_default())
-    }
-
-    async fn get(&self, path: &str) -> (u16, Value) {
-        self.send("GET", path, Value::Null).await
-    }
-
-    /// The events of a watch, as they come.
-    async fn watch(&self, path: &str, accept: &str) -> futures::stream::BoxStream<'static, Value> {
-        let request = Request::get(path)
-            .header(http::header::ACCEPT, accept)
-            .body(Vec::new())
-            .expect("the request is complete");
-        let lines = self
-            .client
-            .request_stream(request)
-            .await
-            .expect("a stream")
-            .lines();
-        lines
-            .map_ok(|line| serde_json::from_str(&line).expect("every line is an event"))
-            .map(|event| event.expect("the stream goes on"))
-            .boxed()
-    }
-}
 
 fn map(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
@@ -112,17 +40,17 @@ async fn a_body_makes_a_deletion_ignore_the_options_of_the_query() {
     let sender = Sender::new().await;
     sender.send("POST", MAPS, map("one")).await;
     let path = format!("{MAPS}/one?dryRun=All");
-    assert_eq!(sender.send("DELETE", &path, Value::Null).await.0, 200);
-    assert_eq!(sender.get(&format!("{MAPS}/one")).await.0, 200);
-    assert_eq!(sender.send("DELETE", &path, json!({})).await.0, 200);
-    assert_eq!(sender.get(&format!("{MAPS}/one")).await.0, 404);
+    assert_eq!(sender.send("DELETE", &path, Value::Null).await.code, 200);
+    assert_eq!(sender.get(&format!("{MAPS}/one")).await.code, 200);
+    assert_eq!(sender.send("DELETE", &path, json!({})).await.code, 200);
+    assert_eq!(sender.get(&format!("{MAPS}/one")).await.code, 404);
 }
 
 #[tokio::test]
 async fn a_read_of_one_object_is_no_watch_but_the_old_watch_paths_are() {
     let sender = Sender::new().await;
     sender.send("POST", MAPS, map("one")).await;
-    let (_, object) = sender.get(&format!("{MAPS}/one?watch=true")).await;
+    let Answer { value: object, .. } = sender.get(&format!("{MAPS}/one?watch=true")).await;
     assert_eq!(object["kind"], "ConfigMap");
     let path = "/api/v1/watch/namespaces/default/configmaps/one";
     let mut events = sender.watch(path, "application/json").await;
@@ -133,7 +61,7 @@ async fn a_read_of_one_object_is_no_watch_but_the_old_watch_paths_are() {
 async fn items_of_lists_do_not_repeat_the_type_of_built_in_kinds() {
     let sender = Sender::new().await;
     sender.send("POST", MAPS, map("one")).await;
-    let (_, list) = sender.get(MAPS).await;
+    let Answer { value: list, .. } = sender.get(MAPS).await;
     assert_eq!(list["kind"], "ConfigMapList");
     assert!(list["items"][0].get("kind").is_none());
     assert!(list["metadata"].get("continue").is_none());
@@ -146,14 +74,14 @@ async fn a_put_makes_a_missing_lease_but_no_other_object() {
         sender
             .send("PUT", &format!("{LEASES}/one"), lease("one"))
             .await
-            .0,
+            .code,
         201
     );
     assert_eq!(
         sender
             .send("PUT", &format!("{MAPS}/one"), map("one"))
             .await
-            .0,
+            .code,
         404
     );
 }
@@ -167,14 +95,14 @@ async fn only_some_kinds_can_be_replaced_without_a_version() {
         sender
             .send("PUT", &format!("{LEASES}/one"), lease("one"))
             .await
-            .0,
+            .code,
         422
     );
     assert_eq!(
         sender
             .send("PUT", &format!("{MAPS}/one"), map("one"))
             .await
-            .0,
+            .code,
         200
     );
 }
@@ -185,17 +113,21 @@ async fn a_replace_of_a_missing_key_succeeds_and_a_failed_test_does_not() {
     sender.send("POST", MAPS, map("one")).await;
     let path = format!("{MAPS}/one");
     let replace = json!([{"op": "replace", "path": "/data/new", "value": "1"}]);
-    assert_eq!(sender.send("PATCH:json", &path, replace).await.0, 200);
+    assert_eq!(sender.send("PATCH:json", &path, replace).await.code, 200);
     let test = json!([{"op": "test", "path": "/data/new", "value": "2"}]);
-    assert_eq!(sender.send("PATCH:json", &path, test).await.0, 422);
-    assert_eq!(sender.send("PATCH", &path, json!({})).await.0, 415);
+    assert_eq!(sender.send("PATCH:json", &path, test).await.code, 422);
+    assert_eq!(sender.send("PATCH", &path, json!({})).await.code, 415);
 }
 
 #[tokio::test]
 async fn generated_names_are_cut_so_that_they_fit() {
     let sender = Sender::new().await;
     let body = json!({"metadata": {"generateName": "x".repeat(70)}});
-    let (code, object) = sender.send("POST", MAPS, body).await;
+    let Answer {
+        code,
+        value: object,
+        ..
+    } = sender.send("POST", MAPS, body).await;
     assert_eq!(code, 201);
     assert_eq!(object["metadata"]["name"].as_str().map(str::len), Some(63));
 }
@@ -205,7 +137,7 @@ async fn times_of_leases_have_six_digits_of_fraction() {
     let sender = Sender::new().await;
     let mut wrong = lease("one");
     wrong["spec"]["renewTime"] = "2001-02-03T04:05:06Z".into();
-    assert_eq!(sender.send("POST", LEASES, wrong).await.0, 400);
+    assert_eq!(sender.send("POST", LEASES, wrong).await.code, 400);
 }
 
 #[tokio::test]
@@ -222,7 +154,7 @@ async fn what_leaves_a_selection_is_deleted_as_it_was_with_the_new_version() {
     sender.send("POST", MAPS, object).await;
     assert_eq!(next(&mut events).await["type"], "ADDED");
     let patch = json!({"metadata": {"labels": {"in": "no"}}});
-    let (_, changed) = sender
+    let Answer { value: changed, .. } = sender
         .send("PATCH:merge", &format!("{MAPS}/one"), patch)
         .await;
     let event = next(&mut events).await;
@@ -261,7 +193,7 @@ async fn strict_validation_refuses_creations_and_patches_with_different_codes() 
         sender
             .send("POST", &format!("{MAPS}?{strict}"), wrong)
             .await
-            .0,
+            .code,
         400
     );
     let path = format!("{MAPS}/one?{strict}");
@@ -269,7 +201,7 @@ async fn strict_validation_refuses_creations_and_patches_with_different_codes() 
         sender
             .send("PATCH:merge", &path, json!({"extra": 1}))
             .await
-            .0,
+            .code,
         422
     );
 }
@@ -279,9 +211,9 @@ async fn a_strategic_patch_replaces_the_taints_of_a_node() {
     let sender = Sender::new().await;
     let taints = |key: &str| json!({"taints": [{"key": key, "effect": "NoSchedule"}]});
     let node = json!({"metadata": {"name": "one"}, "spec": taints("a")});
-    assert_eq!(sender.send("POST", "/api/v1/nodes", node).await.0, 201);
+    assert_eq!(sender.send("POST", "/api/v1/nodes", node).await.code, 201);
     let patch = json!({"spec": taints("b")});
-    let (_, node) = sender
+    let Answer { value: node, .. } = sender
         .send("PATCH:strategic", "/api/v1/nodes/one", patch)
         .await;
     assert_eq!(node["spec"], taints("b"));
@@ -304,14 +236,14 @@ async fn deletions_answer_with_pods_and_accounts_but_with_a_status_for_most_kind
     ] {
         let path = format!("/api/v1/namespaces/default/{resource}");
         assert_eq!(
-            sender.send("POST", &path, object).await.0,
+            sender.send("POST", &path, object).await.code,
             201,
             "{resource}"
         );
         let answer = sender
             .send("DELETE", &format!("{path}/one"), Value::Null)
             .await;
-        assert_eq!(answer.1["kind"], kind);
+        assert_eq!(answer.value["kind"], kind);
     }
 }
 
@@ -323,9 +255,9 @@ async fn the_mark_of_deletion_raises_the_generation_of_pods() {
         "metadata": {"name": "one"},
         "spec": {"nodeName": "n", "containers": [{"name": "a", "image": "b"}]},
     });
-    let (_, pod) = sender.send("POST", pods, pod).await;
+    let Answer { value: pod, .. } = sender.send("POST", pods, pod).await;
     assert_eq!(pod["metadata"]["generation"], 1);
-    let (_, pod) = sender
+    let Answer { value: pod, .. } = sender
         .send("DELETE", &format!("{pods}/one"), Value::Null)
         .await;
     assert_eq!(pod["metadata"]["generation"], 2);
@@ -346,13 +278,21 @@ async fn nothing_is_made_where_everything_goes() {
     sender
         .send("DELETE", "/api/v1/namespaces/going", Value::Null)
         .await;
-    let (code, status) = sender.send("POST", maps, map("late")).await;
+    let Answer {
+        code,
+        value: status,
+        ..
+    } = sender.send("POST", maps, map("late")).await;
     assert_eq!(code, 403);
     assert_eq!(
         status["details"]["causes"][0]["reason"],
         "NamespaceTerminating"
     );
-    let (code, status) = sender.send("POST", "/api/v1/namespaces", namespace).await;
+    let Answer {
+        code,
+        value: status,
+        ..
+    } = sender.send("POST", "/api/v1/namespaces", namespace).await;
     assert_eq!(code, 409);
     let message = "object is being deleted: namespaces \"going\" already exists";
     assert_eq!(status["message"], message);
@@ -366,7 +306,7 @@ async fn the_metadata_of_a_list_must_be_asked_for_as_a_list() {
         sender
             .send_as("GET", MAPS, Value::Null, &accept(kind))
             .await
-            .0
+            .code
     };
     assert_eq!(ask("PartialObjectMetadata").await, 406);
     assert_eq!(ask("PartialObjectMetadataList").await, 200);
@@ -380,7 +320,7 @@ async fn a_list_can_be_read_in_parts_that_belong_together() {
         let secret = json!({"metadata": {"name": name}});
         sender.send("POST", secrets, secret).await;
     }
-    let (_, first) = sender.get(&format!("{secrets}?limit=2")).await;
+    let Answer { value: first, .. } = sender.get(&format!("{secrets}?limit=2")).await;
     assert_eq!(first["metadata"]["remainingItemCount"], 1);
     sender
         .send("DELETE", &format!("{secrets}/c"), Value::Null)
@@ -388,7 +328,7 @@ async fn a_list_can_be_read_in_parts_that_belong_together() {
     let token = first["metadata"]["continue"]
         .as_str()
         .expect("there is more");
-    let (_, second) = sender
+    let Answer { value: second, .. } = sender
         .get(&format!("{secrets}?limit=2&continue={token}"))
         .await;
     assert_eq!(
@@ -419,12 +359,12 @@ async fn a_binding_by_itself_names_its_pod_in_the_body() {
             "target": {"kind": "Node", "name": "n"}})
     };
     let place = format!("{pods}/a/binding");
-    assert_eq!(sender.send("POST", &place, binding("b")).await.0, 400);
+    assert_eq!(sender.send("POST", &place, binding("b")).await.code, 400);
     let bindings = "/api/v1/namespaces/default/bindings";
-    assert_eq!(sender.send("POST", bindings, binding("a")).await.0, 201);
-    let bound = sender.get(&format!("{pods}/a")).await.1;
+    assert_eq!(sender.send("POST", bindings, binding("a")).await.code, 201);
+    let bound = sender.get(&format!("{pods}/a")).await.value;
     assert_eq!(bound["spec"]["nodeName"], "n");
-    assert_eq!(sender.send("POST", bindings, binding("a")).await.0, 409);
+    assert_eq!(sender.send("POST", bindings, binding("a")).await.code, 409);
 }
 
 #[tokio::test]
@@ -439,14 +379,18 @@ async fn a_pod_with_two_budgets_is_not_evicted() {
         let budget = json!({"metadata": {"name": name},
             "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
         let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
-        assert_eq!(sender.send("POST", budgets, budget).await.0, 201);
+        assert_eq!(sender.send("POST", budgets, budget).await.code, 201);
     }
     let eviction =
         json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}});
     let path = format!("{pods}/a/eviction");
-    let (code, status) = sender.send("POST", &path, eviction).await;
+    let Answer {
+        code,
+        value: status,
+        ..
+    } = sender.send("POST", &path, eviction).await;
     assert_eq!((code, &status["reason"]), (500, &Value::Null));
-    assert_eq!(sender.get(&format!("{pods}/a")).await.0, 200);
+    assert_eq!(sender.get(&format!("{pods}/a")).await.code, 200);
 }
 
 #[tokio::test]
@@ -461,7 +405,7 @@ async fn a_second_deletion_of_a_pod_shortens_its_time_only_if_it_says_so() {
         ("?gracePeriodSeconds=-3", 1),
     ] {
         let path = format!("{pods}/a{query}");
-        let deleted = sender.send("DELETE", &path, Value::Null).await.1;
+        let deleted = sender.send("DELETE", &path, Value::Null).await.value;
         let given = &deleted["metadata"]["deletionGracePeriodSeconds"];
         assert_eq!(given, seconds, "{query}");
     }
@@ -476,8 +420,11 @@ async fn both_groups_show_the_same_events() {
         "reason": "R", "action": "A", "note": "hi", "eventTime": "2001-02-03T04:05:06.000007Z",
         "reportingController": "example.com/c", "reportingInstance": "c-1",
     });
-    assert_eq!(sender.send("POST", new, event.clone()).await.0, 201);
-    let core = sender.get("/api/v1/namespaces/default/events/e").await.1;
+    assert_eq!(sender.send("POST", new, event.clone()).await.code, 201);
+    let core = sender
+        .get("/api/v1/namespaces/default/events/e")
+        .await
+        .value;
     assert_eq!(
         (&core["message"], &core["source"]),
         (&"hi".into(), &json!({}))
@@ -485,7 +432,11 @@ async fn both_groups_show_the_same_events() {
     let mut untimed = event;
     untimed["metadata"]["name"] = "f".into();
     untimed["eventTime"] = Value::Null;
-    let (code, status) = sender.send("POST", new, untimed).await;
+    let Answer {
+        code,
+        value: status,
+        ..
+    } = sender.send("POST", new, untimed).await;
     assert_eq!((code, &status["details"]["kind"]), (422, &"Event".into()));
     assert!(status["details"]["group"].is_null(), "{status}");
 }
@@ -530,15 +481,97 @@ async fn old_kinds_come_with_a_warning() {
 async fn a_namespace_keeps_the_finalizers_that_it_is_made_with() {
     let sender = Sender::new().await;
     let namespace = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["example.com/f"]}});
-    let made = sender.send("POST", "/api/v1/namespaces", namespace).await.1;
+    let made = sender
+        .send("POST", "/api/v1/namespaces", namespace)
+        .await
+        .value;
     let both = json!(["example.com/f", "kubernetes"]);
     assert_eq!(made["spec"]["finalizers"], both);
     let path = "/api/v1/namespaces/a";
-    let deleted = sender.send("DELETE", path, Value::Null).await.1;
+    let deleted = sender.send("DELETE", path, Value::Null).await.value;
     let metadata = &deleted["metadata"];
     assert!(metadata["deletionTimestamp"].is_string(), "{metadata}");
     assert!(
         metadata["deletionGracePeriodSeconds"].is_null(),
         "{metadata}"
     );
+}
+
+#[tokio::test]
+async fn an_apply_makes_a_missing_object_though_it_names_a_version() {
+    let sender = Sender::new().await;
+    let mut one = map("one");
+    one["metadata"]["resourceVersion"] = "1".into();
+    assert_eq!(sender.send("POST", MAPS, &one).await.code, 400);
+    let path = format!("{MAPS}/one?fieldManager=me");
+    let made = sender.send("PATCH:apply", &path, &one).await;
+    assert_eq!(made.code, 201, "{}", made.value);
+    assert_ne!(made.value["metadata"]["resourceVersion"], "1");
+    // Now the version is that of another object.
+    assert_eq!(sender.send("PATCH:apply", &path, &one).await.code, 409);
+}
+
+#[tokio::test]
+async fn a_review_says_about_whom_and_what_it_asks() {
+    let sender = Sender::new().await;
+    let reviews = "/apis/authorization.k8s.io/v1";
+    let pods = json!({"verb": "get", "resource": "pods", "namespace": "default"});
+    let refusal = async |path: &str, body: Value| {
+        let answer = sender
+            .send("POST", &format!("{reviews}/{path}"), body)
+            .await;
+        (answer.code, answer.message().to_owned())
+    };
+    let (code, message) = refusal("selfsubjectrulesreviews", json!({"spec": {}})).await;
+    assert_eq!((code, message.as_str()), (400, "no namespace on request"));
+
+    let asked = json!({"spec": {"resourceAttributes": pods}});
+    let (code, message) = refusal("subjectaccessreviews", asked.clone()).await;
+    assert_eq!(code, 422);
+    assert_eq!(
+        message,
+        ".authorization.k8s.io \"\" is invalid: spec.user: Invalid value: \"\": at least one of \
+         user or group must be specified"
+    );
+    let both = json!({"metadata": {"name": "a"}, "spec": {
+        "user": "anna", "resourceAttributes": pods, "nonResourceAttributes": {"path": "/"}}});
+    let (code, message) = refusal("subjectaccessreviews", both).await;
+    assert_eq!(code, 422);
+    assert!(
+        message.contains("spec.nonResourceAttributes: Invalid value")
+            && message.contains("cannot be specified in combination with resourceAttributes")
+            && message.contains("metadata: Invalid value"),
+        "{message}"
+    );
+    let elsewhere = json!({"spec": {"groups": ["crew"], "resourceAttributes": {"namespace": "b"}}});
+    let local = "namespaces/default/localsubjectaccessreviews";
+    let (code, message) = refusal(local, elsewhere).await;
+    assert_eq!(code, 422);
+    assert!(
+        message.contains("must match metadata.namespace"),
+        "{message}"
+    );
+    let (code, _) = refusal("selfsubjectaccessreviews", asked).await;
+    assert_eq!(code, 201);
+}
+
+#[tokio::test]
+async fn the_pods_of_a_job_stay_unless_the_deletion_says_otherwise() {
+    let sender = Sender::new().await;
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = json!({"metadata": {"name": "one"}, "spec": {"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}});
+    let path = format!("{jobs}/one?dryRun=All");
+    sender.send("POST", jobs, job).await;
+    let kept = sender.send("DELETE", &path, Value::Null).await;
+    assert_eq!(kept.value["metadata"]["finalizers"], json!(["orphan"]));
+    let warning = kept.warning.expect("a warning");
+    assert!(
+        warning.contains("child pods are preserved by default"),
+        "{warning}"
+    );
+    let path = format!("{path}&propagationPolicy=Background");
+    let gone = sender.send("DELETE", &path, Value::Null).await;
+    assert_eq!(gone.value["status"], "Success", "{}", gone.value);
+    assert!(gone.warning.is_none());
 }

@@ -5,84 +5,23 @@ mod support;
 
 use std::time::Duration;
 
-use http::Request;
-use kube::Client;
-use nico_apiserver::Server;
 use serde_json::{Value, json};
 use tokio::time::timeout;
+
+use support::sender::{Answer, Sender};
 
 const SOON: Duration = Duration::from_secs(20);
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-/// A server, and somebody who sends it plain requests.
-struct Sender {
-    _server: Server,
-    client: Client,
+/// What is asked of a sender here.
+trait Asking {
+    async fn wait_for(&self, path: &str, wanted: impl Fn(&Answer) -> bool);
+    async fn define(&self, versions: Value);
 }
 
-/// What came back: the code, the document and the first warning.
-struct Answer {
-    code: u16,
-    value: Value,
-    warning: Option<String>,
-}
-
-impl Answer {
-    /// The fields and reasons of what is wrong.
-    fn causes(&self) -> Vec<String> {
-        let causes = self.value["details"]["causes"].as_array();
-        let words = |cause: &Value| format!("{} {}", cause["field"], cause["reason"]);
-        let causes = causes.into_iter().flatten();
-        causes.map(|cause| words(cause).replace('"', "")).collect()
-    }
-}
-
-impl Sender {
-    async fn new() -> Self {
-        let (server, client) = support::server().await;
-        Self {
-            _server: server,
-            client,
-        }
-    }
-
-    /// The verb may name a patch type: `PATCH:merge`.
-    async fn send(&self, verb: &str, path: &str, body: &Value) -> Answer {
-        let (method, content_type) = match verb.split_once(':') {
-            Some((method, "json")) => (method, "application/json-patch+json"),
-            Some((method, "merge")) => (method, "application/merge-patch+json"),
-            Some((method, "apply")) => (method, "application/apply-patch+yaml"),
-            _ => (verb, "application/json"),
-        };
-        let body = match body {
-            Value::Null => Vec::new(),
-            body => body.to_string().into_bytes(),
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, content_type)
-            .body(body.into())
-            .expect("the request is complete");
-        let answer = self.client.send(request).await.expect("an answer");
-        let code = answer.status().as_u16();
-        let warning = answer.headers().get(http::header::WARNING);
-        let warning = warning.map(|text| text.to_str().expect("a text").to_owned());
-        let body = answer.into_body().collect_bytes().await;
-        let body = body.expect("a whole answer");
-        Answer {
-            code,
-            value: serde_json::from_slice(&body).unwrap_or_default(),
-            warning,
-        }
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &Value::Null).await
-    }
-
+impl Asking for Sender {
     /// Asks until the answer is as wanted.
     async fn wait_for(&self, path: &str, wanted: impl Fn(&Answer) -> bool) {
         let asked = async {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::api::{self, Api};
 use crate::status::Status;
 use crate::storage::{Expected, StorageError};
-use crate::verbs::{self, DeleteOptions};
+use crate::verbs::{self, DeleteOptions, Propagation};
 
 use super::follow::{Follower, Seen};
 
@@ -75,6 +75,7 @@ async fn finish(api: &Arc<Api>, namespace: &str) -> Result<(), Status> {
             // No kubelet ends the pods here.
             let options = DeleteOptions {
                 grace_period: Some(0),
+                propagation: Some(Propagation::Background),
                 ..DeleteOptions::default()
             };
             match verbs::delete_object(api, kind, Some(namespace), name, &options).await {

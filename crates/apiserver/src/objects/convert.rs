@@ -1,10 +1,13 @@
-//! Kinds that two API groups serve: events are stored as core events.
+//! Kinds that are served in another form than the one in which they are stored: events of
+//! `events.k8s.io` are stored as core events, autoscalers as `autoscaling/v2`.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
 use crate::registry::Kind;
+
+use super::autoscaling;
 
 /// Fields of `events.k8s.io/v1` and what core events call them.
 const EVENT_FIELDS: &[(&str, &str)] = &[
@@ -23,6 +26,9 @@ fn is_new_event(kind: &Kind) -> bool {
 
 /// Turns an object of this kind into the form in which it is stored.
 pub fn to_storage<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
+    if autoscaling::is_old_version(kind) {
+        return Cow::Owned(autoscaling::to_v2(object));
+    }
     if !is_new_event(kind) {
         return Cow::Borrowed(object);
     }
@@ -50,6 +56,8 @@ pub fn from_storage(kind: &Kind, object: Value) -> Value {
             map.retain(|_, value| value != "");
         }
         event
+    } else if autoscaling::is_old_version(kind) {
+        autoscaling::to_v1(object)
     } else {
         object
     };

@@ -6,7 +6,8 @@ use crate::registry::Kind;
 use crate::status::Cause;
 
 use super::{
-    access, core, crd_rules, crds, events, nodes, pods, services, workload_rules, workloads,
+    access, autoscaling, core, crd_rules, crds, events, nodes, pods, services, workload_rules,
+    workloads,
 };
 
 /// Fills in what a version's defaults say. Does nothing the second time.
@@ -24,6 +25,7 @@ pub fn apply_defaults(kind: &Kind, object: &mut Value) {
         ("rbac.authorization.k8s.io", _) => access::defaults(kind, object),
         ("coordination.k8s.io", "Lease") => set_default(object, "spec", json!({})),
         ("apps" | "batch", _) | ("", "ReplicationController") => workloads::defaults(kind, object),
+        ("autoscaling", _) => autoscaling::defaults(kind, object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crds::defaults(object),
         _ => {}
     }
@@ -49,6 +51,7 @@ pub fn before_create(kind: &Kind, object: &mut Value) {
         ("apps" | "batch", _) | ("", "ReplicationController") => {
             workloads::before_create(kind, object);
         }
+        ("autoscaling", _) => autoscaling::before_create(kind, object),
         ("policy", "PodDisruptionBudget") => {
             object["status"] = json!({
                 "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0
@@ -122,6 +125,7 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> 
         ("policy", "PodDisruptionBudget") => workloads::validate_budget(object),
         ("rbac.authorization.k8s.io", _) => access::validate(kind, object),
         ("apps" | "batch", _) => workload_rules::validate(kind, object),
+        ("autoscaling", _) => autoscaling::validate(kind, object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd_rules::validate(object, old),
         _ => Vec::new(),
     }

@@ -3,6 +3,8 @@
 //! Everything here is pure: a value goes in, a value or a list of problems comes out.
 
 mod access;
+mod addresses;
+mod autoscaling;
 mod conditions;
 mod convert;
 mod core;
@@ -25,6 +27,7 @@ pub mod warnings;
 mod workload_rules;
 mod workloads;
 
+pub use addresses::{NotAssigned, Taken, assign as assign_addresses};
 pub use conditions::{condition, is_true, set_condition};
 pub use convert::{from_storage, to_storage};
 pub use crds::{conflicting_names, judge_names, mark_deleting, mark_terminating, names_accepted};

@@ -4,13 +4,12 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
+use super::addresses::{self, uses_node_ports};
 use super::kinds::{items, items_mut, put, remove, set_default, text};
 use super::names;
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-/// How many ports there are for Services on nodes, from 30000 on.
-const NODE_PORTS: u32 = 2768;
 
 /// The usual ways of a Service.
 pub fn defaults(service: &mut Value) {
@@ -28,6 +27,9 @@ pub fn defaults(service: &mut Value) {
     if uses_node_ports(spec) {
         set_default(spec, "externalTrafficPolicy", "Cluster".into());
     }
+    if spec["clusterIPs"].is_null() && !text(&spec["clusterIP"]).is_empty() {
+        spec["clusterIPs"] = json!([spec["clusterIP"]]);
+    }
     if spec["type"] == "LoadBalancer" {
         set_default(spec, "allocateLoadBalancerNodePorts", true.into());
     }
@@ -39,21 +41,13 @@ pub fn defaults(service: &mut Value) {
     set_default(service, "status", json!({"loadBalancer": {}}));
 }
 
-fn uses_node_ports(spec: &Value) -> bool {
-    matches!(text(&spec["type"]), "NodePort" | "LoadBalancer")
-}
-
-/// Gives a new Service an address and ports. Nothing answers there. They are made from its uid:
-/// two Services have the same address only by a rare accident.
+/// Nobody has balanced a new Service yet.
 pub fn before_create(service: &mut Value) {
     service["status"] = json!({"loadBalancer": {}});
-    let seed = seed(text(&service["metadata"]["uid"]));
-    allocate(&mut service["spec"], seed);
 }
 
 /// An update that leaves out what was given keeps it, as long as its type needs it.
 pub fn before_update(service: &mut Value, old: &Value) {
-    let seed = seed(text(&old["metadata"]["uid"]));
     let (spec, was) = (&mut service["spec"], &old["spec"]);
     if spec["type"] != "ExternalName" && was["type"] != "ExternalName" {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -86,35 +80,13 @@ pub fn before_update(service: &mut Value, old: &Value) {
         }
         remove(spec, "externalTrafficPolicy");
     }
-    allocate(spec, seed);
-}
-
-fn seed(uid: &str) -> u32 {
-    uid.bytes().fold(2_166_136_261, |hash: u32, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
-    })
-}
-
-fn allocate(spec: &mut Value, seed: u32) {
-    if spec["type"] == "ExternalName" {
-        return;
-    }
-    if text(&spec["clusterIP"]).is_empty() {
-        let [_, a, b, c] = seed.to_be_bytes();
-        let address = format!("10.{}.{b}.{}", 96 + a % 16, c.clamp(1, 254));
-        spec["clusterIP"] = address.into();
-    }
-    let addresses = json!([spec["clusterIP"]]);
-    set_default(spec, "clusterIPs", addresses);
-    set_default(spec, "ipFamilies", json!(["IPv4"]));
-    set_default(spec, "ipFamilyPolicy", "SingleStack".into());
-    if !uses_node_ports(spec) || spec["allocateLoadBalancerNodePorts"] == false {
-        return;
-    }
-    let mut next = seed;
-    for port in items_mut(spec.get_mut("ports")) {
-        set_default(port, "nodePort", (30000 + next % NODE_PORTS).into());
-        next = next.wrapping_add(1);
+    if addresses::needs_health_check(was) {
+        if addresses::needs_health_check(spec) {
+            let port = was["healthCheckNodePort"].clone();
+            set_default(spec, "healthCheckNodePort", port);
+        } else {
+            remove(spec, "healthCheckNodePort");
+        }
     }
 }
 
@@ -129,6 +101,7 @@ pub fn validate(service: &Value) -> Vec<Cause> {
     }
     let mut known_names: Vec<&str> = Vec::new();
     let mut known_ports: Vec<(&Value, &Value)> = Vec::new();
+    let mut known_node_ports: Vec<(&Value, &Value)> = Vec::new();
     for (index, port) in items(&spec["ports"]).enumerate() {
         let field = |name: &str| format!("spec.ports[{index}]{name}");
         let name = text(&port["name"]);
@@ -172,7 +145,20 @@ pub fn validate(service: &Value) -> Vec<Cause> {
             causes.push(Cause::duplicate(field(""), &value));
         }
         known_ports.push(pair);
+        let pair = (&port["protocol"], &port["nodePort"]);
+        if pair.1.as_u64().is_none_or(|number| number == 0) {
+            continue;
+        }
+        if spec["type"] == "ClusterIP" {
+            let why = "may not be used when `type` is 'ClusterIP'";
+            causes.push(Cause::forbidden(field(".nodePort"), why));
+        }
+        if known_node_ports.contains(&pair) {
+            causes.push(Cause::duplicate(field(".nodePort"), pair.1));
+        }
+        known_node_ports.push(pair);
     }
+    validate_addresses(spec, &mut causes);
     for (key, value) in super::kinds::fields(&spec["selector"]) {
         for why in names::qualified(key) {
             causes.push(Cause::invalid("spec.selector", &key.as_str().into(), why));
@@ -206,6 +192,33 @@ pub fn validate(service: &Value) -> Vec<Cause> {
     causes
 }
 
+/// `clusterIP` is the first of `clusterIPs`.
+fn validate_addresses(spec: &Value, causes: &mut Vec<Cause>) {
+    if spec["type"] == "ExternalName" {
+        return;
+    }
+    let (first, all) = (text(&spec["clusterIP"]), &spec["clusterIPs"]);
+    if first.is_empty() && items(all).next().is_some() {
+        let why = "must be empty when `clusterIP` is not specified";
+        causes.push(Cause::invalid("spec.clusterIPs", all, why));
+    } else if !first.is_empty() && all[0] != first {
+        let why = "first value must match `clusterIP`";
+        causes.push(Cause::invalid("spec.clusterIPs", all, why));
+    }
+    for (index, address) in items(all).enumerate() {
+        if index == 0 && address == "None" {
+            if items(all).count() > 1 {
+                let why = "'None' must be the first and only value";
+                causes.push(Cause::invalid("spec.clusterIPs", all, why));
+            }
+        } else if text(address).parse::<std::net::IpAddr>().is_err() {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            let field = format!("spec.clusterIPs[{index}]");
+            causes.push(Cause::invalid(field, address, why));
+        }
+    }
+}
+
 /// The address of a Service stays.
 pub fn validate_update(service: &Value, old: &Value) -> Vec<Cause> {
     let (new, old) = (&service["spec"], &old["spec"]);
@@ -226,12 +239,14 @@ pub fn validate_update(service: &Value, old: &Value) -> Vec<Cause> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::addresses::Taken;
     use super::*;
 
     fn service(spec: &Value) -> Value {
         let mut service = json!({"metadata": {"uid": "a"}, "spec": spec});
         defaults(&mut service);
         before_create(&mut service);
+        addresses::assign(&mut service, None, &mut Taken::default(), 0).expect("all is free");
         service
     }
 
@@ -258,8 +273,31 @@ mod tests {
         before_update(&mut new, &old);
         assert_eq!(new["spec"]["clusterIP"], old["spec"]["clusterIP"]);
         assert_eq!(new["spec"]["ports"], old["spec"]["ports"]);
+        addresses::assign(&mut new, Some(&old), &mut Taken::default(), 1).unwrap();
+        assert_eq!(new["spec"]["clusterIPs"], old["spec"]["clusterIPs"]);
         new["spec"]["clusterIP"] = "10.0.0.9".into();
         assert_eq!(validate_update(&new, &old)[0].field, "spec.clusterIPs[0]");
+    }
+
+    #[test]
+    fn the_addresses_are_addresses_and_agree() {
+        let fields = |spec: Value| -> Vec<String> {
+            let causes = validate(&json!({"spec": spec}));
+            let addresses = causes.into_iter().map(|cause| cause.field);
+            addresses
+                .filter(|field| field.contains("clusterIP"))
+                .collect()
+        };
+        assert_eq!(
+            fields(json!({"clusterIPs": ["10.96.0.1"]})),
+            ["spec.clusterIPs"]
+        );
+        let two = json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.2"]});
+        assert_eq!(fields(two), ["spec.clusterIPs"]);
+        let text = json!({"clusterIP": "here", "clusterIPs": ["here"]});
+        assert_eq!(fields(text), ["spec.clusterIPs[0]"]);
+        let none = json!({"clusterIP": "None", "clusterIPs": ["None", "10.96.0.1"]});
+        assert_eq!(fields(none), ["spec.clusterIPs"]);
     }
 
     #[test]
@@ -275,6 +313,18 @@ mod tests {
         );
         let twice = json!({"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 80}]});
         assert_eq!(fields(twice), ["spec.ports[1]"]);
+        let twice = json!([
+            {"name": "a", "port": 80, "nodePort": 30000},
+            {"name": "b", "port": 81, "nodePort": 30000},
+        ]);
+        assert_eq!(
+            fields(json!({"type": "NodePort", "ports": twice})),
+            ["spec.ports[1].nodePort"]
+        );
+        assert_eq!(
+            fields(json!({"ports": [{"port": 80, "nodePort": 30000}]})),
+            ["spec.ports[0].nodePort"]
+        );
         assert_eq!(
             fields(json!({"ports": [{"port": 70000, "targetPort": 1}]})),
             ["spec.ports[0].port"]

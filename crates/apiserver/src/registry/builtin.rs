@@ -7,11 +7,11 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::{
     admissionregistration::v1 as admissionregistration, apps::v1 as apps,
     authentication::v1 as authentication, authorization::v1 as authorization,
-    autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
-    events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking,
-    node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
-    scheduling::v1 as scheduling, storage::v1 as storage,
+    autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling, batch::v1 as batch,
+    certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
+    discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol,
+    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
+    resource::v1 as resource, scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::schemars::JsonSchema;
@@ -93,7 +93,8 @@ fn core_kinds() -> Vec<Entry> {
             .category("all")
             .status()
             .scale()
-            .generation(),
+            .generation()
+            .orphans_dependents(),
         kind::<core::ResourceQuota>()
             .short(&["quota"])
             .status()
@@ -147,12 +148,20 @@ fn workloads() -> Vec<Entry> {
             .short(&["hpa"])
             .category("all")
             .status(),
+        kind::<autoscaling_v1::HorizontalPodAutoscaler>()
+            .short(&["hpa"])
+            .category("all")
+            .status(),
         kind::<batch::CronJob>()
             .short(&["cj"])
             .category("all")
             .status()
             .generation(),
-        kind::<batch::Job>().category("all").status().generation(),
+        kind::<batch::Job>()
+            .category("all")
+            .status()
+            .generation()
+            .orphans_dependents(),
         kind::<policy::PodDisruptionBudget>()
             .short(&["pdb"])
             .status()
@@ -368,6 +377,11 @@ impl Entry {
 
     fn delete_returns_object(mut self) -> Self {
         self.0.behaviour.delete_returns_object = true;
+        self
+    }
+
+    fn orphans_dependents(mut self) -> Self {
+        self.0.behaviour.orphans_dependents = true;
         self
     }
 

@@ -103,6 +103,8 @@ pub struct Behaviour {
     pub update_needs_version: bool,
     /// DELETE answers with the object instead of a Status.
     pub delete_returns_object: bool,
+    /// Dependents stay if a DELETE does not say what becomes of them.
+    pub orphans_dependents: bool,
     /// A status in a creation is kept.
     pub keeps_status_on_create: bool,
 }

@@ -55,7 +55,9 @@ impl Registry {
             .filter(|kind| kind.verbs.is_stored())
         {
             let better = |have: &Arc<Kind>| {
-                kind.storage_group() == kind.group && have.storage_group() != have.group
+                let rank =
+                    |kind: &Kind| (kind.storage_group() == kind.group, priority(&kind.version));
+                rank(kind) > rank(have)
             };
             if stored.get(&kind.storage_prefix()).is_none_or(better) {
                 stored.insert(kind.storage_prefix(), kind.clone());
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_stored_once_though_two_groups_serve_them() {
+    fn what_is_served_twice_is_stored_once_in_the_preferred_form() {
         let stored = Registry::new().stored();
         let events: Vec<_> = stored
             .iter()
@@ -211,5 +213,10 @@ mod tests {
             .collect();
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].group, "");
+        let autoscalers = stored
+            .iter()
+            .filter(|kind| kind.plural == "horizontalpodautoscalers");
+        let versions: Vec<&str> = autoscalers.map(|kind| kind.version.as_str()).collect();
+        assert_eq!(versions, ["v2"]);
     }
 }

@@ -61,7 +61,11 @@ pub async fn apply(
                 }
                 create::authorize(scope, name)?;
                 create::admit(scope, name).await?;
-                let merged = managed::apply(kind, None, &applied, &writer, force)?;
+                let mut merged = managed::apply(kind, None, &applied, &writer, force)?;
+                // Unlike a POST, which is refused, it makes the object nevertheless.
+                if let Some(metadata) = merged["metadata"].as_object_mut() {
+                    metadata.shift_remove("resourceVersion");
+                }
                 let Decoded { object, warnings } = complete(scope, merged, patch)?;
                 access::check_escalation(scope, None, &object)?;
                 let namespace = scope.namespace();

@@ -20,6 +20,10 @@ use super::write::{self, Attempts, WriteError};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
+/// What nobody expects of a Job.
+const ORPHANED_PODS: &str = "child pods are preserved by default when jobs are deleted; set \
+                             propagationPolicy=Background to remove them or set \
+                             propagationPolicy=Orphan to suppress this warning";
 /// Namespaces that cannot be deleted.
 const IMMORTAL: &[&str] = &["default", "kube-public", "kube-system"];
 
@@ -134,8 +138,16 @@ pub async fn delete(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
         code: StatusCode::OK,
         kind: scope.kind.clone(),
         value,
-        warnings: Vec::new(),
+        warnings: warnings(&scope.kind, &options),
     })
+}
+
+fn warnings(kind: &Kind, options: &DeleteOptions) -> Vec<String> {
+    let surprising = kind.is("batch", "Job") && options.propagation.is_none();
+    surprising
+        .then(|| ORPHANED_PODS.to_owned())
+        .into_iter()
+        .collect()
 }
 
 /// Deletes what is selected of a collection.
@@ -172,7 +184,7 @@ pub async fn collection(scope: &Scope<'_>) -> Result<Answer, Status> {
         code: StatusCode::OK,
         kind: scope.kind.clone(),
         value: list::document(&scope.kind, &metadata, items),
-        warnings: Vec::new(),
+        warnings: warnings(&scope.kind, &options),
     })
 }
 
@@ -322,7 +334,10 @@ fn mark(kind: &Kind, object: &Value, options: &DeleteOptions) -> Value {
             marked["status"]["phase"] = "Terminating".into();
         }
     }
-    set_propagation(&mut marked, options.propagation);
+    set_propagation(
+        &mut marked,
+        options.propagation.or_else(|| usual(kind, object)),
+    );
     marked
 }
 
@@ -354,6 +369,17 @@ fn wanted_grace(seconds: i64) -> i64 {
     } else {
         seconds.min(i64::from(i32::MAX))
     }
+}
+
+/// What becomes of dependents if the request does not say: as an earlier one said, else as is usual
+/// for the kind.
+fn usual(kind: &Kind, object: &Value) -> Option<Propagation> {
+    let finalizers = object["metadata"]["finalizers"].as_array();
+    let said = finalizers
+        .into_iter()
+        .flatten()
+        .any(|finalizer| finalizer == FOREGROUND || finalizer == ORPHAN);
+    (kind.behaviour.orphans_dependents && !said).then_some(Propagation::Orphan)
 }
 
 fn set_propagation(object: &mut Value, propagation: Option<Propagation>) {

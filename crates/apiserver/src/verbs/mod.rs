@@ -1,5 +1,6 @@
 //! The verbs of resources: create, get, list, watch, update, patch, delete, and subresources.
 
+mod addresses;
 mod apply;
 mod create;
 mod decode;

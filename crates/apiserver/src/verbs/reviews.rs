@@ -13,23 +13,23 @@ use crate::request::Identity;
 use crate::request::options::WriteOptions;
 use crate::status::{Cause, ResourceName, Status};
 
-use super::decode;
+use super::{create, decode};
 
 /// Answers the creation of a review.
 pub async fn answer(scope: &Scope<'_>) -> Result<Answer, Status> {
     let options = WriteOptions::read(&scope.request.query, "CreateOptions")?;
     let mut value = decode::body(&scope.kind, scope.request, options.field_validation)?.object;
+    create::check_namespace(&scope.kind, scope.namespace(), &value)?;
     let sender = &*scope.request.identity;
     value["status"] = match scope.kind.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": user_info(sender)}),
         "SelfSubjectAccessReview" => {
-            check_attributes(&scope.kind.kind, &value["spec"])?;
+            check(scope, &value)?;
             decision(scope, sender, &value["spec"])
         }
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            check(scope, &value)?;
             let spec = &value["spec"];
-            check_attributes(&scope.kind.kind, spec)?;
-            check_subject(scope, spec)?;
             decision(scope, &subject(spec), spec)
         }
         "SelfSubjectRulesReview" => {
@@ -63,48 +63,67 @@ fn user_info(identity: &Identity) -> Value {
     info
 }
 
-/// A question is about a resource or about a path.
-fn check_attributes(kind: &str, spec: &Value) -> Result<(), Status> {
-    if spec["resourceAttributes"].is_object() != spec["nonResourceAttributes"].is_object() {
-        return Ok(());
+/// A question is about a resource or about a path, and about somebody; it has no metadata but,
+/// if it is asked in a namespace, that namespace, in which it stays.
+fn check(scope: &Scope<'_>, review: &Value) -> Result<(), Status> {
+    let kind = scope.kind.kind.as_str();
+    let local = kind == "LocalSubjectAccessReview";
+    let (spec, metadata) = (&review["spec"], &review["metadata"]);
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let mut causes = Vec::new();
+    if resource.is_object() && path.is_object() {
+        let why = "cannot be specified in combination with resourceAttributes";
+        causes.push(Cause::invalid("spec.nonResourceAttributes", path, why));
     }
-    let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-    let cause = Cause::invalid("spec.resourceAttributes", &spec["resourceAttributes"], why);
-    Err(invalid(kind, cause))
-}
-
-/// A question is about somebody, and stays in its namespace.
-fn check_subject(scope: &Scope<'_>, spec: &Value) -> Result<(), Status> {
-    let kind = &scope.kind.kind;
-    let asked = text(&spec["resourceAttributes"]["namespace"]);
-    if let Some(namespace) = scope.namespace() {
-        if spec["nonResourceAttributes"].is_object() {
-            let why = "disallowed on this kind of request";
-            let cause = Cause::forbidden("spec.nonResourceAttributes", why);
-            return Err(invalid(kind, cause));
-        }
-        if asked != namespace {
-            let why = format!("must match metadata.namespace ({namespace})");
-            let field = "spec.resourceAttributes.namespace";
-            return Err(invalid(kind, Cause::invalid(field, &asked.into(), why)));
-        }
+    if !resource.is_object() && !path.is_object() {
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        let nothing = Value::Null;
+        causes.push(Cause::invalid("spec.resourceAttributes", &nothing, why));
     }
     let groups = spec["groups"]
         .as_array()
-        .is_some_and(|groups| !groups.is_empty());
-    if text(&spec["user"]).is_empty() && !groups {
+        .is_some_and(|list| !list.is_empty());
+    if kind != "SelfSubjectAccessReview" && text(&spec["user"]).is_empty() && !groups {
         let why = "at least one of user or group must be specified";
-        return Err(invalid(kind, Cause::invalid("spec.user", &"".into(), why)));
+        causes.push(Cause::invalid("spec.user", &"".into(), why));
     }
-    Ok(())
-}
-
-fn invalid(kind: &str, cause: Cause) -> Status {
+    let given = |(name, value): (&String, &Value)| {
+        let allowed = name == "managedFields" || local && name == "namespace";
+        !allowed && !value.is_null()
+    };
+    if metadata.as_object().into_iter().flatten().any(given) {
+        let why = if local {
+            "must be empty except for namespace"
+        } else {
+            "must be empty"
+        };
+        causes.push(Cause::invalid("metadata", metadata, why));
+    }
+    if local {
+        // A client may leave it to the path to say which namespace is meant.
+        let namespace = scope.namespace().unwrap_or_default();
+        let asked = &resource["namespace"];
+        if resource.is_object() && text(asked) != namespace {
+            let (field, why) = (
+                "spec.resourceAttributes.namespace",
+                "must match metadata.namespace",
+            );
+            causes.push(Cause::invalid(field, &text(asked).into(), why));
+        }
+        if path.is_object() {
+            let why = "disallowed on this kind of request";
+            causes.push(Cause::invalid("spec.nonResourceAttributes", path, why));
+        }
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    // kube-apiserver has forgotten the kind when it checks a review.
     let kind = ResourceName {
         group: "authorization.k8s.io",
-        resource: kind,
+        resource: "",
     };
-    Status::invalid(kind, "", vec![cause])
+    Err(Status::invalid(kind, "", causes))
 }
 
 fn subject(spec: &Value) -> Identity {

@@ -12,6 +12,8 @@ use crate::registry::Kind;
 use crate::status::{Cause, Status};
 use crate::storage::{Expected, StorageError, Stored};
 
+use super::addresses;
+
 /// How often a write that others disturb is tried again.
 const ATTEMPTS: usize = 64;
 
@@ -74,6 +76,10 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
         managed::track_update(kind, Some(old), &mut new, &writer);
     }
     objects::before_update(kind, &mut new, old, subresource);
+    let _reserved = match subresource {
+        None => addresses::reserve(api, kind, &mut new, Some(old)).await?,
+        Some(_) => None,
+    };
     count_generation(kind, &mut new, old);
     let causes = problems(kind, &new, Some((old, subresource)));
     if !causes.is_empty() {
@@ -203,6 +209,7 @@ pub async fn create(
     }
     prepare_metadata(kind, namespace, &mut object);
     objects::before_create(kind, &mut object);
+    let _reserved = addresses::reserve(api, kind, &mut object, None).await?;
     let causes = problems(kind, &object, None);
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(&object), causes));

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part of what they share")]
 
 pub mod cluster;
+pub mod sender;
 
 use std::time::Duration;
 

@@ -46,17 +46,6 @@ pub fn cell(heading: &str, object: &Value) -> Option<Value> {
                 "<unset>",
             )
         }
-        "Reference" => {
-            let target = &spec["scaleTargetRef"];
-            format!("{}/{}", text(&target["kind"]), text(&target["name"])).into()
-        }
-        "Targets" => NONE.into(),
-        "MinPods" => or(&spec["minReplicas"], "<unset>"),
-        "MaxPods" => spec["maxReplicas"].clone(),
-        "Replicas" => object["status"]["currentReplicas"]
-            .as_i64()
-            .unwrap_or_default()
-            .into(),
         "SignerName" => or(&spec["signerName"], NONE),
         "Requestor" => text(&spec["username"]).into(),
         "RequestedDuration" => match spec["expirationSeconds"].as_i64() {

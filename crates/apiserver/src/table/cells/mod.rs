@@ -1,5 +1,6 @@
 //! The cells of every kind.
 
+mod autoscaling;
 mod cluster;
 mod core;
 mod nodes;
@@ -83,6 +84,7 @@ fn built_in_cell(kind: &Kind, heading: &str, object: &Value, now: Timestamp) -> 
         ("" | "events.k8s.io", "Event") => core::event(heading, object, now),
         ("", "Service") => core::service(heading, object),
         ("", "PersistentVolume" | "PersistentVolumeClaim") => core::volume(heading, object),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaling::cell(kind, heading, object),
         ("apps", "ControllerRevision") => {
             cluster::cell(heading, object).unwrap_or_else(|| simple(heading, object))
         }
