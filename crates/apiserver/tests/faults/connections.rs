@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use kube::api::PostParams;
 use kube::client::ConfigExt;
 use nico_apiserver::Server;
@@ -31,41 +33,39 @@ fn cause(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
-#[tokio::test]
-async fn a_reset_before_the_write_leaves_nothing_behind() {
+/// A server of which the first creation was reset.
+async fn after_a_reset(when: When) -> (Server, Api<ConfigMap>) {
     let (server, client) = server().await;
     let maps = maps(&client);
-    let rule = Rule::reset(When::Before).verbs([Verb::Create]);
+    let rule = Rule::reset(when).verbs([Verb::Create]);
     let reset = server.faults().add(rule.nth(Nth::First(1)));
-    let create = || async { maps.create(&PostParams::default(), &map("a", "1")).await };
-    let error = create().await.unwrap_err();
+    let error = create(&maps).await.unwrap_err();
     assert_eq!(
         cause(&error),
         Some(io::ErrorKind::ConnectionReset),
         "{error:?}"
     );
     assert_eq!(reset.hits(), 1);
+    (server, maps)
+}
+
+async fn create(maps: &Api<ConfigMap>) -> kube::Result<ConfigMap> {
+    maps.create(&PostParams::default(), &map("a", "1")).await
+}
+
+#[tokio::test]
+async fn a_reset_before_the_write_leaves_nothing_behind() {
+    let (_server, maps) = after_a_reset(When::Before).await;
     assert!(!names(&maps).await.contains(&"a".to_owned()));
-    create().await.unwrap();
+    create(&maps).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_reset_after_the_write_loses_only_the_answer() {
-    let (server, client) = server().await;
-    let maps = maps(&client);
-    let rule = Rule::reset(When::After).verbs([Verb::Create]);
-    let reset = server.faults().add(rule.nth(Nth::First(1)));
-    let create = || async { maps.create(&PostParams::default(), &map("a", "1")).await };
-    let error = create().await.unwrap_err();
-    assert_eq!(
-        cause(&error),
-        Some(io::ErrorKind::ConnectionReset),
-        "{error:?}"
-    );
-    assert_eq!(reset.hits(), 1);
+    let (_server, maps) = after_a_reset(When::After).await;
     assert!(names(&maps).await.contains(&"a".to_owned()));
     // What a client that does not know this gets when it tries again.
-    let again = create().await.unwrap_err();
+    let again = create(&maps).await.unwrap_err();
     assert!(matches!(again, kube::Error::Api(status) if status.reason == "AlreadyExists"));
 }
 
