@@ -32,11 +32,20 @@ impl ApiServer {
     /// # Errors
     /// When it does not serve.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server on a free port, with further options.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub async fn start_with(options: &[&str]) -> Result<Self> {
         let directory = TempDir::new()?;
         let kubeconfig = directory.path().join("kubeconfig");
         let process = Command::new(nico_binary()?)
             .args(["apiserver", "--listen", "127.0.0.1:0", "--kubeconfig-out"])
             .arg(&kubeconfig)
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -57,6 +66,24 @@ impl ApiServer {
         &self.kubeconfig
     }
 
+    /// A client for the administrator, which does not try again by itself.
+    ///
+    /// # Errors
+    /// When the kubeconfig is of no use.
+    pub async fn administrator(&self) -> Result<kube::Client> {
+        let text = std::fs::read_to_string(&self.kubeconfig)?;
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(&text)?;
+        let options = kube::config::KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        config.default_retry = false;
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// The process, to send it signals.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// A folder that goes with the server.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -67,12 +94,15 @@ impl ApiServer {
     ///
     /// # Errors
     /// When one does not work.
+    ///
+    /// # Panics
+    /// When `NICO_REQUIRE_ALL=1` and that of 1.20 cannot be had.
     pub async fn clients(&self) -> Result<Vec<Client>> {
         let mut clients = vec![self.client(None).await?];
         match old_kubectl()? {
             Some(_) if clients[0].minor == 20 => {}
             Some(program) => clients.push(self.client(Some(&program)).await?),
-            None => say("NOT TRIED with kubectl 1.20: apt-get cannot download it"),
+            None => tools::skip("kubectl 1.20: apt-get cannot download kubernetes-client"),
         }
         Ok(clients)
     }
@@ -119,7 +149,7 @@ impl Client {
         if !has {
             let own = self.minor;
             say(&format!(
-                "NOT TRIED with kubectl 1.{own}: {what}, which came with 1.{minor}"
+                "kubectl 1.{own} does not have what came with 1.{minor}: {what}"
             ));
         }
         has
@@ -182,12 +212,35 @@ impl Client {
     }
 }
 
+/// A server with further options, and each `kubectl` after the other, with an empty namespace.
+///
+/// # Errors
+/// What the test says, with the version of `kubectl`.
+///
+/// # Panics
+/// When there is no `kubectl` and `NICO_REQUIRE_ALL=1` forbids to skip.
+pub async fn with_each_kubectl(
+    options: &[&str],
+    test: impl AsyncFn(&ApiServer, &Client) -> Result<()>,
+) -> Result<()> {
+    if skipped_without_kubectl() {
+        return Ok(());
+    }
+    let server = ApiServer::start_with(options).await?;
+    for client in server.clients().await? {
+        test(&server, &client)
+            .await
+            .with_context(|| format!("kubectl 1.{}", client.minor))?;
+    }
+    Ok(())
+}
+
 /// Says why a test of the API server alone is skipped and gives true, when it cannot run here:
 /// such a test needs `kubectl`, and neither root nor hosts.
 ///
 /// # Panics
 /// When `NICO_REQUIRE_ALL=1` forbids to skip.
-pub fn skipped_without_kubectl() -> bool {
+fn skipped_without_kubectl() -> bool {
     let found = Command::new("kubectl")
         .args(["version", "--client"])
         .stdout(Stdio::null())

@@ -11,7 +11,7 @@ mod lab;
 mod old_kubectl;
 mod waiting;
 
-pub use api::{ApiServer, Client, skipped_without_kubectl};
+pub use api::{ApiServer, Client, with_each_kubectl};
 pub use lab::{Lab, nico_binary, say, skipped};
 pub use old_kubectl::old_kubectl;
 pub use waiting::{condition, eventually, reason};

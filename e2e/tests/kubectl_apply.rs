@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
-use nico_e2e::{ApiServer, Client, skipped_without_kubectl};
+use nico_e2e::with_each_kubectl;
 
 /// A ConfigMap with one value.
 fn config_map(name: &str, value: &str) -> String {
@@ -15,23 +15,9 @@ fn config_map(name: &str, value: &str) -> String {
     )
 }
 
-/// A server, and each `kubectl` after the other.
-async fn with_each(test: impl AsyncFn(&Client) -> Result<()>) -> Result<()> {
-    if skipped_without_kubectl() {
-        return Ok(());
-    }
-    let server = ApiServer::start().await?;
-    for client in server.clients().await? {
-        test(&client)
-            .await
-            .map_err(|error| error.context(format!("kubectl 1.{}", client.minor)))?;
-    }
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn server_side_apply_asks_before_it_takes_fields_of_others() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         let apply = ["apply", "--server-side"];
         let said = client.send(&apply, &config_map("c", "1")).await?;
         ensure!(said.trim() == "configmap/c serverside-applied", "{said}");
@@ -59,7 +45,7 @@ async fn server_side_apply_asks_before_it_takes_fields_of_others() -> Result<()>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apply_and_diff_see_what_changes_and_nothing_else() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         for (value, said) in [("1", "created"), ("1", "unchanged"), ("2", "configured")] {
             let applied = client.send(&["apply"], &config_map("c", value)).await?;
             ensure!(applied.trim() == format!("configmap/c {said}"), "{applied}");
@@ -92,7 +78,7 @@ async fn apply_and_diff_see_what_changes_and_nothing_else() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_editor_changes_an_object() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         client.send(&["create"], &config_map("c", "1")).await?;
         let editor = client.kubectl.directory().join("editor");
         fs::write(&editor, "#!/bin/sh\nsed -i 's/k: \"1\"/k: \"9\"/' \"$1\"\n")?;
@@ -115,7 +101,7 @@ async fn an_editor_changes_an_object() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_replaced_and_patched_in_all_forms() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         client
             .send(&["create", "--save-config"], &config_map("c", "1"))
             .await?;
@@ -158,7 +144,7 @@ async fn objects_are_replaced_and_patched_in_all_forms() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pruning_removes_what_is_no_longer_there_and_kustomize_is_applied() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         let two = format!("{}---\n{}", config_map("a", "1"), config_map("b", "1"));
         let prune = ["apply", "--prune", "-l", "set=all"];
         if client.has(

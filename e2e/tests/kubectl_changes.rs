@@ -2,7 +2,7 @@
 //! protocol buffers, is understood.
 
 use anyhow::{Result, ensure};
-use nico_e2e::{ApiServer, Client, skipped_without_kubectl};
+use nico_e2e::with_each_kubectl;
 
 /// What `kubectl create` can make without a manifest, and one field of what comes of it. Before
 /// the given version it sends kinds that Kubernetes no longer has.
@@ -128,23 +128,9 @@ const MADE: &[(u32, &str, &str, &str, &str)] = &[
     ),
 ];
 
-/// A server, and each `kubectl` after the other.
-async fn with_each(test: impl AsyncFn(&Client) -> Result<()>) -> Result<()> {
-    if skipped_without_kubectl() {
-        return Ok(());
-    }
-    let server = ApiServer::start().await?;
-    for client in server.clients().await? {
-        test(&client)
-            .await
-            .map_err(|error| error.context(format!("kubectl 1.{}", client.minor)))?;
-    }
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn create_makes_objects_of_many_kinds_and_a_dry_run_makes_none() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         for (minor, command, object, path, expected) in MADE {
             if !client.has(*minor, command) {
                 continue;
@@ -180,7 +166,7 @@ async fn create_makes_objects_of_many_kinds_and_a_dry_run_makes_none() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_and_annotations_are_set_kept_and_removed() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         client.run(&["create", "configmap", "c"]).await?;
         client
             .says(&["label", "cm", "c", "a=1"], &["labeled"])
@@ -222,7 +208,7 @@ async fn labels_and_annotations_are_set_kept_and_removed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workloads_are_changed_by_commands() -> Result<()> {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         let create = ["create", "deployment", "web", "--image=nginx:1"];
         client.run(&create).await?;
         client
@@ -289,7 +275,7 @@ async fn workloads_are_changed_by_commands() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn debug_adds_an_ephemeral_container_and_programs_in_pods_are_refused_clearly() -> Result<()>
 {
-    with_each(async |client| {
+    with_each_kubectl(&[], async |_, client| {
         client.run(&["run", "one", "--image=nginx"]).await?;
         for command in ["logs one", "exec one -- true"] {
             let command: Vec<&str> = command.split(' ').collect();

@@ -1,7 +1,7 @@
 //! `kubectl drain` against PodDisruptionBudgets, and what goes with an owner.
 
 use anyhow::{Result, ensure};
-use nico_e2e::{ApiServer, Client, eventually, skipped_without_kubectl};
+use nico_e2e::{Client, eventually, with_each_kubectl};
 use serde_json::{Value, json};
 
 /// A Pod of that owner on a Node, which is gone at once when it is deleted: nothing here plays
@@ -52,30 +52,18 @@ async fn make_ready(client: &Client, server: &kube::Client, name: &str) -> Resul
     Ok(())
 }
 
-async fn client_of(server: &ApiServer) -> Result<kube::Client> {
-    let text = std::fs::read_to_string(server.kubeconfig())?;
-    let kubeconfig = kube::config::Kubeconfig::from_yaml(&text)?;
-    let options = kube::config::KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    Ok(kube::Client::try_from(config)?)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_evicts_as_far_as_the_budget_allows() -> Result<()> {
-    if skipped_without_kubectl() {
-        return Ok(());
-    }
-    let server = ApiServer::start().await?;
-    let direct = client_of(&server).await?;
-    for client in server.clients().await? {
+    with_each_kubectl(&[], async |server, client| {
+        let direct = server.administrator().await?;
         let node_name = format!("node-{}", client.minor);
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node_name}});
         client.send(&["create"], &node.to_string()).await?;
-        let owner = owner(&client).await?;
+        let owner = owner(client).await?;
         for name in ["a", "b"] {
             let pod = pod(name, &node_name, &owner);
             client.send(&["create"], &pod.to_string()).await?;
-            make_ready(&client, &direct, name).await?;
+            make_ready(client, &direct, name).await?;
         }
         let budget = json!({
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
@@ -127,17 +115,14 @@ async fn a_drain_evicts_as_far_as_the_budget_allows() -> Result<()> {
             .says(&["taint", "node", &node_name, "k-"], &["untainted"])
             .await?;
         client.run(&["delete", "node", &node_name]).await?;
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_refuses_pods_that_nobody_would_make_again() -> Result<()> {
-    if skipped_without_kubectl() {
-        return Ok(());
-    }
-    let server = ApiServer::start().await?;
-    for client in server.clients().await? {
+    with_each_kubectl(&[], async |_, client| {
         let name = format!("node-{}", client.minor);
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
         client.send(&["create"], &node.to_string()).await?;
@@ -150,18 +135,15 @@ async fn a_drain_refuses_pods_that_nobody_would_make_again() -> Result<()> {
         ensure!(refused.contains("use --force"), "{refused}");
         let drain = ["drain", &name, "--force", "--timeout=60s"];
         client.says(&drain, &["pod/alone evicted"]).await?;
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_owner_has_goes_with_it_or_is_left_as_told() -> Result<()> {
-    if skipped_without_kubectl() {
-        return Ok(());
-    }
-    let server = ApiServer::start().await?;
-    for client in server.clients().await? {
-        let owned = owner(&client).await?;
+    with_each_kubectl(&[], async |_, client| {
+        let owned = owner(client).await?;
         client
             .send(&["create"], &pod("a", "", &owned).to_string())
             .await?;
@@ -173,7 +155,7 @@ async fn what_an_owner_has_goes_with_it_or_is_left_as_told() -> Result<()> {
         })
         .await?;
 
-        let owned = owner(&client).await?;
+        let owned = owner(client).await?;
         client
             .send(&["create"], &pod("b", "", &owned).to_string())
             .await?;
@@ -188,6 +170,7 @@ async fn what_an_owner_has_goes_with_it_or_is_left_as_told() -> Result<()> {
         // The owner goes last: when `kubectl` has waited for it, the Pod is gone.
         let left = client.run(&["get", "pods", "-o", "name"]).await?;
         ensure!(left.trim() == "pod/a", "{left}");
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }

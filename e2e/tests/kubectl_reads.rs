@@ -1,25 +1,19 @@
 //! `kubectl` looks at things: kinds and their fields, tables and other forms, watches and waits.
 
 use anyhow::{Context, Result, ensure};
-use nico_e2e::{ApiServer, Client, skipped_without_kubectl};
+use nico_e2e::{Client, with_each_kubectl};
 
 const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
 /// A server with our kinds, and each `kubectl` after the other.
 async fn with_each(test: impl AsyncFn(&Client) -> Result<()>) -> Result<()> {
-    if skipped_without_kubectl() {
-        return Ok(());
-    }
-    let server = ApiServer::start().await?;
-    for client in server.clients().await? {
+    with_each_kubectl(&[], async |_, client| {
         client.run(&["apply", "-f", CRDS]).await?;
         let established = ["wait", "--for=condition=Established", "crd", "--all"];
         client.run(&established).await?;
-        test(&client)
-            .await
-            .map_err(|error| error.context(format!("kubectl 1.{}", client.minor)))?;
-    }
-    Ok(())
+        test(client).await
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
