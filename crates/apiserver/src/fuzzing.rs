@@ -1,7 +1,18 @@
 //! Where text and bytes from outside meet this crate, for fuzzers: whatever comes in, each
 //! function returns. None is of use for anything else.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::access::{Access, Authorization, SigningKey, Tokens};
+use crate::api::Api;
 
 use crate::apply::{ApplyRequest, TypeInfo, UpdateRequest, apply, track_update};
 use crate::patch::{self, MergeKeys};
@@ -10,8 +21,11 @@ use crate::request::field_selector::FieldSelector;
 use crate::request::label_selector::LabelSelector;
 use crate::request::media::{self, Encoding};
 use crate::request::options::{ListOptions, Query, WriteOptions, dry_run_problems};
-use crate::request::{body, path};
+use crate::request::{Identity, body, path};
 use crate::schema::Schema;
+use crate::storage::Memory;
+use crate::transport::{Certificates, Link, Responder};
+use crate::{controllers, server};
 
 /// Kinds whose merging differs: lists by key, sets, and nothing but metadata.
 const KINDS: &[(&str, &str, &str)] = &[
@@ -109,18 +123,22 @@ pub fn patches(document: &Value, patch: &Value) {
     }
 }
 
-fn write(live: Option<&Value>, new: &Value, api_version: &str, types: &TypeInfo) {
-    let request = |force| ApplyRequest {
+fn apply_request(api_version: &str, force: bool) -> ApplyRequest {
+    ApplyRequest {
         manager: "fuzzer".to_owned(),
         force,
         subresource: None,
         api_version: api_version.to_owned(),
         now: "2026-01-01T00:00:00Z".to_owned(),
         reset_fields: vec!["status".to_owned()],
-    };
+    }
+}
+
+fn write(live: Option<&Value>, new: &Value, api_version: &str, types: &TypeInfo) {
     for force in [false, true] {
-        if let Ok(applied) = apply(live, new, &request(force), types) {
-            let _ = apply(Some(&applied), new, &request(force), types);
+        let request = apply_request(api_version, force);
+        if let Ok(applied) = apply(live, new, &request, types) {
+            let _ = apply(Some(&applied), new, &request, types);
         }
     }
     let update = UpdateRequest {
@@ -132,6 +150,36 @@ fn write(live: Option<&Value>, new: &Value, api_version: &str, types: &TypeInfo)
     };
     if new.is_object() {
         track_update(live, &mut new.clone(), &update, types);
+    }
+}
+
+/// Managed fields as somebody may have written them, of an object that others write then. An apply
+/// that is done again changes nothing.
+///
+/// # Panics
+/// If it does.
+pub fn managed_fields(entries: &Value, live: &Value, new: &Value) {
+    let mut live = live.clone();
+    let (Some(object), true) = (live.as_object_mut(), new.is_object()) else {
+        return;
+    };
+    object.insert(
+        "metadata".to_owned(),
+        serde_json::json!({"managedFields": entries}),
+    );
+    for (group, kind, api_version) in KINDS {
+        let types = TypeInfo::for_kind(group, kind);
+        write(Some(&live), new, api_version, &types);
+        let request = apply_request(api_version, true);
+        let Ok(once) = apply(Some(&live), new, &request, &types) else {
+            continue;
+        };
+        if once["metadata"].get("managedFields").is_none() {
+            // Nobody owns anything, and the next to apply finds an object from before its time.
+            continue;
+        }
+        let twice = apply(Some(&once), new, &request, &types).expect("it was applied before");
+        assert_eq!(once, twice, "{kind}");
     }
 }
 
@@ -151,4 +199,112 @@ pub fn schemas(schema: &Value, object: &Value, old: &Value) {
         "example.com/v1",
         &TypeInfo::for_custom_resource(&schema),
     );
+}
+
+/// A whole server with its controllers, but without sockets.
+#[derive(Debug)]
+pub struct Connected {
+    responder: Responder,
+    administrator: Arc<Identity>,
+    _shutdown: DropGuard,
+}
+
+/// How long a client waits for more of an answer that has begun.
+const IDLE: Duration = Duration::from_millis(50);
+
+impl Connected {
+    /// A new server; must be called in a Tokio runtime, and lives in that.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub async fn start() -> Self {
+        let certificates = Certificates::make(&[]).expect("certificates");
+        let key = SigningKey::from_pem(&certificates.token_key).expect("a key");
+        let access = Access::new(Authorization::AlwaysAllow, Tokens::default(), key);
+        let shutdown = CancellationToken::new();
+        let api = Api::new(Arc::new(Memory::default()), access, shutdown.clone());
+        let api = Arc::new(api);
+        let namespace = server::ensure_namespace(&api, "default").await;
+        namespace.expect("a namespace");
+        let settings = controllers::Settings {
+            simulate_workloads: true,
+            ..controllers::Settings::default()
+        };
+        let tasks = TaskTracker::new();
+        controllers::start(&api, &tasks, settings, &certificates.authority);
+        let administrator = Identity {
+            user: "admin".to_owned(),
+            groups: vec!["system:masters".to_owned()],
+            ..Identity::default()
+        };
+        Self {
+            responder: Responder {
+                api,
+                faults: crate::faults::Faults::default(),
+            },
+            administrator: Arc::new(administrator),
+            _shutdown: shutdown.drop_guard(),
+        }
+    }
+
+    /// What comes back on a connection on which these bytes are sent, if it begins in time. A
+    /// request may end in an empty line and a body whose length is not said; it is added then.
+    pub async fn connection(&self, bytes: &[u8], patience: Duration) -> Vec<u8> {
+        let (client, stream) = tokio::io::duplex(1 << 16);
+        let link = Link::default();
+        let serve = self
+            .responder
+            .serve(stream, Some(&self.administrator), &link);
+        let bytes = with_length(bytes);
+        let mut exchange = pin!(exchange(client, &bytes, patience));
+        tokio::select! {
+            // A server that has closed the connection may have answered before.
+            _ = serve => exchange.await,
+            answer = &mut exchange => answer,
+        }
+    }
+}
+
+async fn exchange(client: DuplexStream, bytes: &[u8], patience: Duration) -> Vec<u8> {
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let mut answer = Vec::new();
+    let send = async {
+        // A server that has read enough closes the connection.
+        let _ = writer.write_all(bytes).await;
+        std::future::pending::<()>().await;
+    };
+    let receive = async {
+        let mut part = [0; 4096];
+        let mut wait = patience;
+        while let Ok(Ok(count @ 1..)) = timeout(wait, reader.read(&mut part)).await {
+            answer.extend_from_slice(&part[..count]);
+            wait = IDLE;
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        () = receive => {}
+    }
+    answer
+}
+
+/// Adds the length of the body where the head ends in an empty line and does not say it.
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n");
+    let Some(end) = end else {
+        return bytes.to_vec();
+    };
+    let (head, body) = (&bytes[..end], &bytes[end + 2..]);
+    let mut whole = Vec::with_capacity(bytes.len() + 64);
+    for line in head.split(|byte| *byte == b'\n') {
+        whole.extend_from_slice(line);
+        whole.extend_from_slice(b"\r\n");
+    }
+    let says = head.to_ascii_lowercase();
+    if !says.windows(15).any(|part| part == b"content-length:") {
+        whole.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
+    whole.extend_from_slice(b"\r\n");
+    whole.extend_from_slice(body);
+    whole
 }

@@ -24,7 +24,7 @@ use crate::faults::{Faults, Window};
 use crate::status::Status;
 use crate::storage::{Memory, Storage, StorageError};
 use crate::transport::{
-    CertificateError, Certificates, Connections, Listener, kubeconfig, usual_names,
+    CertificateError, Certificates, Connections, Listener, Responder, kubeconfig, usual_names,
 };
 use crate::verbs;
 
@@ -269,11 +269,13 @@ impl Builder {
         let connections = Arc::new(Connections::default());
         let faults = self.faults;
         let listener = Listener {
-            api,
+            responder: Responder {
+                api,
+                faults: faults.clone(),
+            },
             tls: Arc::new(tls),
             tasks: tasks.clone(),
             connections: connections.clone(),
-            faults: faults.clone(),
         };
         tasks.spawn(listener.run(socket));
         let url = format!("https://{}", reachable(address));
@@ -413,7 +415,7 @@ fn tls(certificates: &Certificates) -> Result<rustls::ServerConfig, StartError> 
     Ok(config)
 }
 
-async fn ensure_namespace(api: &Arc<Api>, name: &str) -> Result<(), Status> {
+pub(crate) async fn ensure_namespace(api: &Arc<Api>, name: &str) -> Result<(), Status> {
     let Some(kind) = api.registry.find("", "v1", "namespaces") else {
         return Ok(());
     };

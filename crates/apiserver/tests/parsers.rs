@@ -3,6 +3,8 @@
 
 mod inputs;
 
+use std::time::Duration;
+
 use nico_apiserver::fuzzing;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -90,11 +92,41 @@ proptest! {
     }
 
     #[test]
+    fn any_managed_fields_are_taken_or_refused(
+        entries in inputs::values(), live in inputs::values(), new in inputs::values(),
+    ) {
+        fuzzing::managed_fields(&entries, &live, &new);
+        let entry = json!([{"manager": "a", "operation": "Apply", "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": entries}]);
+        fuzzing::managed_fields(&entry, &live, &new);
+    }
+
+    #[test]
     fn any_schema_judges_any_object(
         schema in schemas(), object in inputs::values(), old in inputs::values(),
     ) {
         fuzzing::schemas(&object, &schema, &old);
         let wrap = |spec: Value| json!({"metadata": {"name": "a"}, "spec": spec});
         fuzzing::schemas(&schema, &wrap(object), &wrap(old));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_gets_an_answer_whatever_is_sent() {
+    let server = fuzzing::Connected::start().await;
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/server");
+    for seed in std::fs::read_dir(seeds).expect("the seeds") {
+        let seed = std::fs::read(seed.expect("a seed").path()).expect("a file");
+        let answered = async |bytes, patience| {
+            let answer = server.connection(bytes, patience).await;
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(!answer.starts_with("HTTP/1.1 500"), "{answer}");
+            answer
+        };
+        let whole = answered(&seed, Duration::from_secs(30)).await;
+        assert!(whole.starts_with("HTTP/1.1 "), "{whole}");
+        for length in [seed.len() / 2, seed.len() - 1] {
+            answered(&seed[..length], Duration::from_millis(50)).await;
+        }
     }
 }

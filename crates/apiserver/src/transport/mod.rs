@@ -6,9 +6,11 @@ mod connections;
 mod kubeconfig;
 mod link;
 mod listener;
+mod responder;
 
 pub use certificates::{CertificateError, Certificates, usual_names};
 pub use connections::Connections;
 pub use kubeconfig::kubeconfig;
 pub use link::Link;
 pub use listener::Listener;
+pub use responder::Responder;
