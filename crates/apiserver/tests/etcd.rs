@@ -77,7 +77,7 @@ async fn what_etcd_forgot_is_gone() {
     };
     let gone = |result: kube::Result<_>| match result {
         Err(kube::Error::Api(status)) => {
-            assert_eq!((status.code, status.reason.as_str()), (410, "Expired"))
+            assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
         }
         Err(error) => panic!("{error}"),
         Ok(()) => panic!("what is gone cannot be listed"),
