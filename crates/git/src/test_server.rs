@@ -37,6 +37,7 @@ struct Shared {
     authorization: Option<String>,
     requests: Mutex<Vec<String>>,
     open: watch::Sender<bool>,
+    waiting: watch::Sender<bool>,
 }
 
 impl GitServer {
@@ -78,6 +79,7 @@ impl GitServer {
             }),
             requests: Mutex::default(),
             open: watch::Sender::new(true),
+            waiting: watch::Sender::new(false),
         });
         let application = axum::Router::new()
             .fallback(answer)
@@ -101,6 +103,13 @@ impl GitServer {
     /// Lets fetches wait, until [`release`](Self::release).
     pub fn hold(&self) {
         self.shared.open.send_replace(false);
+    }
+
+    /// Waits until a fetch waits.
+    pub async fn waits(&self) {
+        let mut waiting = self.shared.waiting.subscribe();
+        // The sender is in `self`, so it is not gone.
+        let _ = waiting.wait_for(|waiting| *waiting).await;
     }
 
     /// Lets the fetches go on that wait.
@@ -150,6 +159,7 @@ async fn answer(
     let path = uri.path().to_owned();
     if path.ends_with("/git-upload-pack") {
         let mut open = server.open.subscribe();
+        server.waiting.send_replace(!*open.borrow());
         // The sender is in `server`, so it is not gone.
         let _ = open.wait_for(|open| *open).await;
     }

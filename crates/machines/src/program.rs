@@ -9,11 +9,12 @@ mod redact;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -83,6 +84,24 @@ pub enum ProgramError {
 }
 
 impl ProgramError {
+    /// Whether the program says that it did not get the memory that it wanted.
+    pub fn says_out_of_memory(&self) -> bool {
+        const WORDS: &[&str] = &["out of memory", "bad_alloc", "cannot allocate memory"];
+        let Self::Failed { tail, .. } = self else {
+            return false;
+        };
+        let tail = tail.to_lowercase();
+        WORDS.iter().any(|words| tail.contains(words))
+    }
+
+    /// Whether the program was killed from outside, as the kernel does when memory runs out.
+    pub fn was_killed(&self) -> bool {
+        let Self::Failed { status, .. } = self else {
+            return false;
+        };
+        status.signal() == Some(Signal::KILL.as_raw())
+    }
+
     /// The last lines of the program's standard error; empty when it did not run.
     pub fn tail(&self) -> &str {
         match self {
@@ -128,8 +147,23 @@ pub fn find(program: &Path) -> Option<PathBuf> {
 /// # Errors
 /// [`ProgramError`] when it cannot be started, fails, or takes longer than `deadline`.
 pub async fn run(
+    command: Command,
+    deadline: Duration,
+    redactor: &Redactor,
+) -> Result<Vec<u8>, ProgramError> {
+    run_within(command, deadline, None, redactor).await
+}
+
+/// Like [`run`], with a ceiling for the memory, in bytes of address space, that the program and
+/// each process that it starts may have.
+///
+/// # Errors
+/// As [`run`]. Of a program that hits the ceiling,
+/// [`says_out_of_memory`](ProgramError::says_out_of_memory) is true as a rule.
+pub async fn run_within(
     mut command: Command,
     deadline: Duration,
+    memory: Option<u64>,
     redactor: &Redactor,
 ) -> Result<Vec<u8>, ProgramError> {
     let program = name(&command);
@@ -152,7 +186,7 @@ pub async fn run(
         };
         tokio::try_join!(read_output, read_errors).map(|_| ())
     };
-    supervise(command, &program, deadline, read).await?;
+    supervise(command, &program, deadline, memory, read).await?;
     Ok(stdout)
 }
 
@@ -181,7 +215,7 @@ pub async fn follow(
         .stderr(writer);
     let read =
         async |_: &mut Child, tail: &mut Tail| read_lines(reader, tail, redactor, &say).await;
-    supervise(command, &program, deadline, read).await
+    supervise(command, &program, deadline, None, read).await
 }
 
 /// Starts a program, reads what it says, and waits for its end.
@@ -189,6 +223,7 @@ async fn supervise(
     mut command: Command,
     program: &str,
     deadline: Duration,
+    memory: Option<u64>,
     read: impl AsyncFnOnce(&mut Child, &mut Tail) -> std::io::Result<()>,
 ) -> Result<(), ProgramError> {
     let mut child = command
@@ -203,6 +238,14 @@ async fn supervise(
     // The ends of its pipes that this process holds would keep them open.
     drop(command);
     let mut group = Group::of(&child);
+    if let (Some(memory), Some(leader)) = (memory, group.0) {
+        let ceiling = Rlimit {
+            current: Some(memory),
+            maximum: Some(memory),
+        };
+        // It fails for a program that has ended already, which needs no ceiling.
+        let _ = prlimit(Some(leader), Resource::As, ceiling);
+    }
     let mut tail = Tail::default();
     let ended = tokio::time::timeout(deadline, async {
         read(&mut child, &mut tail).await?;
@@ -410,6 +453,14 @@ mod tests {
         assert!(find(Path::new("/bin/sh")).is_some());
         assert_eq!(find(Path::new("/etc/passwd")), None);
         assert_eq!(find(Path::new("no-such-program")), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_program_starts_is_under_its_ceiling_too() {
+        let ceiling = Some(1 << 30);
+        let asked = shell("sh -c 'ulimit -v'");
+        let answer = run_within(asked, LONG, ceiling, &Redactor::default()).await;
+        assert_eq!(answer.unwrap(), b"1048576\n");
     }
 
     #[tokio::test]

@@ -6,12 +6,17 @@
 
 mod support;
 
-use std::process::Command;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use kube::api::{Api, Patch, PatchParams};
 use nico_api::condition;
-use nico_api::nixos_configuration::conditions::{READY, STALLED};
-use serde_json::json;
+use nico_api::nixos_configuration::conditions::{READY, SOURCE_READY, STALLED};
+use nico_git::test_server::GitServer;
+use serde_json::{Value, json};
+use support::lab::Lab;
 use support::{Cluster, eventually, gone, message};
 
 /// Whether `git` is there. Says loudly when a test is skipped because it is not.
@@ -21,6 +26,81 @@ fn git_is_missing() -> bool {
         nico_sandbox::tools::skip("this test needs git in PATH");
     }
     missing
+}
+
+// 2. `ref` is looked up, then the default branch is cloned and applied.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defect_02_the_commit_that_was_looked_up_is_the_one_that_runs() {
+    let Some(lab) = Lab::start().await else {
+        return;
+    };
+    let repository = &lab.cluster.repository;
+    repository.git(&["checkout", "--quiet", "-b", "release"]);
+    repository.write("hosts/content", "released ");
+    let released = repository.commit();
+    repository.git(&["checkout", "--quiet", "main"]);
+    repository.write("hosts/content", "unreleased ");
+    repository.commit();
+    let _operator = lab.cluster.operator();
+    let release = json!({"ref": "release"});
+    lab.cluster.configuration("web", "m", release).await;
+    lab.cluster.commit("web", &released).await;
+    assert_eq!(lab.activations(), ["switch released"]);
+}
+
+// 3. `SecretRef` takes "the first key" of the Secret.
+
+#[tokio::test]
+async fn defect_03_a_key_that_is_not_named_is_asked_for_and_not_guessed() {
+    if git_is_missing() {
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operator();
+    cluster.machine("m", "192.0.2.1").await;
+    cluster
+        .apply(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "join"},
+            "stringData": {"agent": "1", "server": "2"},
+        }))
+        .await;
+    let file = json!({"path": "token", "valueType": "SecretRef", "secretRef": {"name": "join"}});
+    let files = json!({"additionalFiles": [file]});
+    cluster.configuration("web", "m", files).await;
+    let refused = cluster.reason("web", "InvalidSpec").await;
+    let said = message(&refused, READY);
+    assert!(said.contains(r#""agent", "server""#), "{said}");
+    assert_eq!(refused.status.unwrap().last_attempt, None);
+}
+
+// 4. A missing Secret for an additional file is logged and the apply goes on without the file.
+
+#[tokio::test]
+async fn defect_04_nothing_is_applied_without_a_file_whose_secret_is_missing() {
+    if git_is_missing() {
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operator();
+    cluster.machine("m", "192.0.2.1").await;
+    for deliver in ["Flake", "Host"] {
+        let file = json!({
+            "path": "token", "valueType": "SecretRef", "deliver": deliver,
+            "secretRef": {"name": "join", "key": "token"},
+        });
+        let files = json!({"additionalFiles": [file]});
+        cluster
+            .configuration(&deliver.to_lowercase(), "m", files)
+            .await;
+        let refused = cluster
+            .reason(&deliver.to_lowercase(), "SecretNotFound")
+            .await;
+        let said = message(&refused, READY);
+        assert!(said.contains("Secret default/join"), "{said}");
+        assert!(said.contains(r#"file "token""#), "{said}");
+        assert_eq!(refused.status.unwrap().last_attempt, None);
+    }
 }
 
 // 5. No finalizer logic of its own on the machine side: a failing removal blocks for ever,
@@ -160,4 +240,143 @@ async fn defect_11_a_second_configuration_does_not_get_the_machine_of_the_first(
     let machine = eventually(&cluster.machines(), "m", holds).await;
     assert!(holds(&machine));
     cluster.reason("second", "MachineInUse").await;
+}
+
+// 7. The SSH private key is put into an environment variable; tokens into URLs that Git logs.
+
+const PASSWORD: &str = "correct-horse-battery";
+
+/// The same as it stands in a header: `me:correct-horse-battery` in base 64, without its end.
+const IN_A_HEADER: &str = "bWU6Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5";
+
+/// The repository of the cluster behind a login, and a Secret with it.
+async fn server(cluster: &Cluster) -> GitServer {
+    cluster
+        .apply(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"},
+            "stringData": {"username": "me", "password": PASSWORD},
+        }))
+        .await;
+    GitServer::start(cluster.repository.path(), Some(("me", PASSWORD)))
+        .await
+        .unwrap()
+}
+
+fn from(server: &GitServer) -> Value {
+    json!({"gitRepo": server.url(".git"), "credentialsRef": {"name": "git"}})
+}
+
+/// What processes of this machine show to others, and what is below `directory`, if one of the
+/// needles is in it.
+fn places_with(needles: &[&str], directory: &Path) -> Vec<String> {
+    let mut places: Vec<String> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .flat_map(|pid| ["cmdline", "environ"].map(|file| format!("/proc/{pid}/{file}")))
+        .filter(|path| {
+            // A process may have ended since it was listed.
+            let shown = std::fs::read(path).unwrap_or_default();
+            let shown = String::from_utf8_lossy(&shown);
+            needles.iter().any(|needle| shown.contains(needle))
+        })
+        .collect();
+    // The needles go over standard input, so that the search does not show them itself.
+    let mut search = Command::new("grep")
+        .args(["-rlaF", "-f", "-"])
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let patterns = needles.join("\n");
+    let mut input = search.stdin.take().unwrap();
+    input.write_all(patterns.as_bytes()).unwrap();
+    drop(input);
+    let found = search.wait_with_output().unwrap();
+    let found = String::from_utf8_lossy(&found.stdout);
+    places.extend(found.lines().map(str::to_owned));
+    places
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defect_07_credentials_are_nowhere_to_be_seen_while_a_slow_fetch_runs() {
+    if git_is_missing() {
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let server = server(&cluster).await;
+    let _operator = cluster.operator();
+    cluster.machine("m", "192.0.2.1").await;
+    server.hold();
+    cluster.configuration("web", "m", from(&server)).await;
+    // `git` has logged in, and waits for the server.
+    server.waits().await;
+    let needles = [PASSWORD, IN_A_HEADER];
+    let nowhere = Vec::<String>::new();
+    assert_eq!(places_with(&needles, cluster.base_path()), nowhere);
+    server.release();
+    eventually(&cluster.configurations(), "web", |it| {
+        let status = it.status.as_ref();
+        status.is_some_and(|status| condition::is_true(&status.conditions, SOURCE_READY))
+    })
+    .await;
+    assert_eq!(places_with(&needles, cluster.base_path()), nowhere);
+}
+
+// 10. One clone, one evaluation and one full `nix run` of the tools for each machine and each
+//     reconcile. That outputs of one tree are evaluated together is tried in `nix::tests`.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defect_10_many_configurations_ask_their_server_once_and_fetch_once() {
+    if git_is_missing() {
+        return;
+    }
+    const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let cluster = Cluster::start().await;
+    let server = server(&cluster).await;
+    let _operator = cluster.operator_with(|settings| {
+        settings.configurations.reconcile_interval = Duration::from_secs(3600);
+    });
+    for name in NAMES {
+        cluster.machine(name, "192.0.2.1").await;
+        cluster.configuration(name, name, from(&server)).await;
+    }
+    for name in NAMES {
+        eventually(&cluster.configurations(), name, |it| {
+            let status = it.status.as_ref();
+            status.is_some_and(|status| condition::is_true(&status.conditions, SOURCE_READY))
+        })
+        .await;
+    }
+    // `git ls-remote` asks for references once, and so does the one `git fetch`.
+    assert_eq!(server.lookups(), 2);
+}
+
+// 14. Files injected into the flake directory, private keys included, end in the world-readable
+//     Nix store.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defect_14_a_file_for_the_host_is_in_no_store_and_not_on_the_operator() {
+    let Some(lab) = Lab::start().await else {
+        return;
+    };
+    // The search on the host shows it, so no other test may look for the same one.
+    let key = format!("private-key-{}", std::process::id());
+    let cluster = &lab.cluster;
+    cluster.secret("key", "key", &key).await;
+    let _operator = cluster.operator();
+    let file = json!({
+        "path": "key", "valueType": "SecretRef", "deliver": "Host",
+        "secretRef": {"name": "key", "key": "key"},
+    });
+    let files = json!({"additionalFiles": [file]});
+    cluster.configuration("web", "m", files).await;
+    cluster.reason("web", "Applied").await;
+    assert_eq!(lab.on_host("cat /var/lib/nio/files/key"), key);
+    assert_eq!(lab.on_host(&format!("grep -rlF {key} /nix")), "");
+    assert_eq!(
+        places_with(&[&key], cluster.base_path()),
+        Vec::<String>::new()
+    );
 }

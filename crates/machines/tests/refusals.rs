@@ -9,6 +9,7 @@ use std::process::Command;
 
 use nico_api::condition;
 use nico_api::nixos_configuration::conditions::{READY, SOURCE_READY, STALLED};
+use nico_git::test_server::GitServer;
 use serde_json::json;
 use support::{Cluster, eventually, gone, message};
 
@@ -163,4 +164,36 @@ async fn a_configuration_whose_machine_is_gone_can_be_deleted() {
     cluster.reason("web", "MachineNotFound").await;
     cluster.delete("web").await;
     gone(&cluster.configurations(), "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told_and_the_right_one_is_taken_at_once() {
+    if git_is_missing() {
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let login = Some(("me", "right-password"));
+    let server = GitServer::start(cluster.repository.path(), login)
+        .await
+        .unwrap();
+    let secret = async |password: &str| {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"},
+            "stringData": {"username": "me", "password": password},
+        });
+        cluster.apply(secret).await;
+    };
+    let _operator = cluster.operator();
+    cluster.machine("m", "192.0.2.1").await;
+    secret("wrong-password").await;
+    let private = json!({"gitRepo": server.url(".git"), "credentialsRef": {"name": "git"}});
+    cluster.configuration("web", "m", private).await;
+    let refused = cluster.reason("web", "GitAuthenticationFailed").await;
+    let said = message(&refused, READY);
+    assert!(said.contains("credentialsRef"), "{said}");
+    secret("right-password").await;
+    eventually(&cluster.configurations(), "web", |it| {
+        condition::is_true(&it.status.as_ref().unwrap().conditions, SOURCE_READY)
+    })
+    .await;
 }

@@ -75,6 +75,18 @@ pub(crate) struct Arguments {
     /// How long a Git mirror is kept that no configuration uses.
     #[arg(long, env = "NIO_KEEP_UNUSED_MIRRORS", value_name = "TIME", default_value = "24h", value_parser = duration)]
     keep_unused_mirrors: Duration,
+    /// How much memory one evaluation of a flake may have.
+    #[arg(long, env = "NIO_EVAL_MEMORY", value_name = "SIZE", default_value = "4Gi", value_parser = memory)]
+    eval_memory: u64,
+    /// Where systems are built: where the operator runs, once for all machines, or on each
+    /// machine.
+    #[arg(
+        long,
+        env = "NIO_BUILD_ON",
+        value_name = "PLACE",
+        default_value = "operator"
+    )]
+    build_on: BuildOn,
     /// How many machines are probed at once.
     #[arg(long, env = "NIO_PROBE_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     probe_concurrency: u16,
@@ -104,6 +116,8 @@ impl Arguments {
                 backoff: self.backoff(),
                 allow_file_urls: self.allow_file_urls,
                 keep_unused_mirrors: self.keep_unused_mirrors,
+                evaluation_memory: self.eval_memory,
+                build_on: self.build_on.into(),
                 ..Default::default()
             },
             allow_cross_namespace_secrets: self.allow_cross_namespace_secrets,
@@ -144,7 +158,74 @@ impl From<LogFormat> for telemetry::LogFormat {
     }
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum BuildOn {
+    Operator,
+    Target,
+}
+
+impl From<BuildOn> for nico_machines::configuration::BuildOn {
+    fn from(place: BuildOn) -> Self {
+        match place {
+            BuildOn::Operator => Self::Operator,
+            BuildOn::Target => Self::Target,
+        }
+    }
+}
+
+/// A size in bytes, with the suffixes of Kubernetes quantities. With less than the least, Nix does
+/// not even start.
+fn memory(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 128 << 20;
+    const SUFFIXES: [(&str, u64); 6] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+    ];
+    let (number, factor) = SUFFIXES
+        .iter()
+        .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
+        .unwrap_or((text, 1));
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = number.parse::<u64>().ok().filter(|_| digits);
+    bytes
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|bytes| *bytes >= LEAST)
+        .ok_or_else(|| {
+            "allowed are sizes from 128Mi on, as bytes or with Ki, Mi, Gi, k, M or G".to_owned()
+        })
+}
+
 fn port(text: &str) -> Result<u16, String> {
     text.parse()
         .map_err(|_| "allowed are 0 to 65535".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_of_memory_is_bytes_or_has_a_suffix() {
+        assert_eq!(memory("4Gi"), Ok(4 << 30));
+        assert_eq!(memory("512Mi"), Ok(512 << 20));
+        assert_eq!(memory("200M"), Ok(200_000_000));
+        assert_eq!(memory("1073741824"), Ok(1 << 30));
+        for bad in [
+            "",
+            "4",
+            "1Mi",
+            "4GB",
+            "-4Gi",
+            "+4Gi",
+            "4 Gi",
+            "1.5Gi",
+            "99999999999999Gi",
+        ] {
+            assert!(memory(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -31,6 +31,7 @@ use super::delivery::{self, DeliveryError};
 use super::install::{Installation, Refusal, way_out};
 use super::plan::Apply;
 use super::progress::{Applied, Failure, Progress};
+use super::settings::BuildOn;
 use super::wanted::{Purpose, attempt_name};
 use super::workspace::{Workspace, WorkspaceError};
 use crate::git::MirrorError;
@@ -203,11 +204,18 @@ impl Run<'_> {
         let derivation = self.cancellable(self.evaluate(&workspace)).await?;
 
         self.enter(Step::Build).await?;
-        let system = self
-            .cancellable(self.build(&derivation, &workspace))
-            .await?;
-
         let installation = self.installation();
+        // Whoever installs from scratch has no store to build in yet.
+        let on_host = self.world.settings.build_on == BuildOn::Target
+            && installation == Installation::NotWanted;
+        let system = if on_host {
+            let build = self.build_on_host(&derivation, &workspace);
+            self.cancellable(build).await?
+        } else {
+            let build = self.build(&derivation, &workspace);
+            self.cancellable(build).await?
+        };
+
         if installation != Installation::NotWanted {
             self.enter(Step::Install).await?;
             self.install(&installation, &workspace).await?;
@@ -218,7 +226,8 @@ impl Run<'_> {
             self.progress
                 .deliver(self.attempt.wanted.files.host_paths());
             self.enter(Step::Copy).await?;
-            let session = self.cancellable(self.copy(&system, &workspace)).await?;
+            let copy = self.copy(&system, on_host, &workspace);
+            let session = self.cancellable(copy).await?;
             if let Some(session) = session {
                 self.enter(Step::Activate).await?;
                 self.activate(session, &system).await?;
@@ -254,6 +263,7 @@ impl Run<'_> {
             root: &root,
             directory: &request.directory,
             entry: &entry,
+            hash: &self.attempt.wanted.tree_hash(),
         };
         let nix = &self.world.nix;
         Ok(nix
@@ -271,11 +281,30 @@ impl Run<'_> {
         Ok(nix.build(derivation, &root, &self.redactor).await?)
     }
 
-    /// Brings the system to the host. Gives the session for the activation, or nothing when the
+    /// Builds where the system will run, from a derivation that is brought there.
+    async fn build_on_host(
+        &self,
+        derivation: &StorePath,
+        workspace: &Workspace,
+    ) -> Result<StorePath, StepError> {
+        let (machine, access) = (&self.attempt.machine, &self.world.access);
+        let session = access.connect(machine, &Deadlines::default()).await?;
+        let target = access.target(machine).await.map_err(ConnectError::from)?;
+        let destination = Destination::prepare(&target, &session, workspace.path()).await?;
+        let nix = &self.world.nix;
+        let system = nix
+            .build_on_host(derivation, &destination, &session, &self.redactor)
+            .await?;
+        session.close().await;
+        Ok(system)
+    }
+
+    /// Brings the system to the host, unless it was built there. Gives the session for the activation, or nothing when the
     /// host needs none.
     async fn copy(
         &self,
         system: &StorePath,
+        is_there: bool,
         workspace: &Workspace,
     ) -> Result<Option<Session>, StepError> {
         let machine = &self.attempt.machine;
@@ -289,17 +318,13 @@ impl Run<'_> {
             session.close().await;
             return Ok(None);
         }
-        let target = self
-            .world
-            .access
-            .target(machine)
-            .await
-            .map_err(ConnectError::from)?;
-        let destination = Destination::prepare(&target, &session, workspace.path()).await?;
-        self.world
-            .nix
-            .copy(system, &destination, &self.redactor)
-            .await?;
+        if !is_there {
+            let access = &self.world.access;
+            let target = access.target(machine).await.map_err(ConnectError::from)?;
+            let destination = Destination::prepare(&target, &session, workspace.path()).await?;
+            let nix = &self.world.nix;
+            nix.copy(system, &destination, &self.redactor).await?;
+        }
         let files = &self.attempt.wanted.files.host;
         if !files.is_empty() {
             delivery::deliver(&session, files, &self.redactor).await?;

@@ -25,6 +25,7 @@ pub(super) type Watched = Arc<OnceLock<Store<super::Guarded>>>;
 /// Counters and histograms of the configuration controller. Cheap to clone.
 #[derive(Clone)]
 pub struct ConfigurationMetrics {
+    lookups: Family<ResultLabel, Counter>,
     fetches: Family<ResultLabel, Counter>,
     fetch_seconds: Histogram,
     builds: Family<BuildLabels, Counter>,
@@ -98,6 +99,7 @@ impl ConfigurationMetrics {
     /// Makes the metrics and registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
+            lookups: Family::default(),
             fetches: Family::default(),
             fetch_seconds: seconds(),
             builds: Family::default(),
@@ -108,6 +110,11 @@ impl ConfigurationMetrics {
             exhausted: Family::default(),
             watched: Watched::default(),
         };
+        registry.register(
+            "nio_git_lookups",
+            "Questions to Git servers which commit a reference means",
+            metrics.lookups.clone(),
+        );
         registry.register(
             "nio_git_clones",
             "Fetches from Git repositories",
@@ -156,6 +163,12 @@ impl ConfigurationMetrics {
     pub(super) fn watch(&self, store: Store<super::Guarded>) {
         // Only the first run of the controller in a process is counted; there is no second.
         let _ = self.watched.set(store);
+    }
+
+    /// Counts a question to a Git server which commit a reference means.
+    pub(crate) fn looked_up(&self, succeeded: bool) {
+        let result = outcome(succeeded);
+        self.lookups.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts a fetch from a Git repository.

@@ -29,7 +29,7 @@ mod workspace;
 
 pub use controller::Error;
 pub(crate) use controller::run;
-pub use settings::Settings;
+pub use settings::{BuildOn, Settings};
 
 /// A configuration as it comes out of a watch: perhaps not decodable.
 pub(crate) type Guarded = kube::core::DeserializeGuard<nico_api::NixosConfiguration>;

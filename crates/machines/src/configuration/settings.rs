@@ -26,6 +26,10 @@ pub struct Settings {
     pub keep_unused_mirrors: Duration,
     /// How many evaluations may run at once.
     pub evaluations: usize,
+    /// How much memory an evaluation may have, in bytes (`NIO_EVAL_MEMORY`).
+    pub evaluation_memory: u64,
+    /// Where systems are built (`NIO_BUILD_ON`).
+    pub build_on: BuildOn,
     /// How many builds may run at once.
     pub builds: usize,
     /// How many closures may be copied at once.
@@ -34,6 +38,16 @@ pub struct Settings {
     pub installer: PathBuf,
     /// Whether hosts fetch what they can from their own substituters.
     pub substitute_on_destination: bool,
+}
+
+/// Where systems are built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BuildOn {
+    /// Where the operator runs, once for all hosts.
+    #[default]
+    Operator,
+    /// On the host that will run it.
+    Target,
 }
 
 impl Default for Settings {
@@ -47,6 +61,8 @@ impl Default for Settings {
             allow_file_urls: false,
             keep_unused_mirrors: Duration::from_secs(24 * 3600),
             evaluations: cores,
+            evaluation_memory: 4 << 30,
+            build_on: BuildOn::default(),
             builds: 2,
             copies: 8,
             installer: PathBuf::from("nixos-anywhere"),
@@ -77,6 +93,7 @@ impl Settings {
             evaluations: self.evaluations,
             builds: self.builds,
             copies: self.copies,
+            evaluate_memory: self.evaluation_memory,
             evaluate_deadline: LONGEST_EVALUATION.min(self.apply_timeout),
             build_deadline: self.apply_timeout,
             copy_deadline: self.apply_timeout,

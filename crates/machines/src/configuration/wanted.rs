@@ -231,6 +231,22 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// What tells the tree that is evaluated from every other.
+    pub(super) fn tree_hash(&self) -> String {
+        let sources = FieldHash::default()
+            .field(self.request.repository.as_str())
+            .field(self.commit.as_str())
+            .field(&self.request.directory);
+        let files = self.files.files.iter();
+        files
+            .fold(sources, |hash, file| {
+                hash.field(&file.path).field(&file.content)
+            })
+            .finish()
+    }
+}
+
 /// The value by which a user asks for another try.
 pub(super) fn reconcile_at(configuration: &NixosConfiguration) -> Option<&str> {
     let annotations = configuration.metadata.annotations.as_ref()?;

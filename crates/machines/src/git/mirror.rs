@@ -141,7 +141,9 @@ impl Mirror {
     async fn ask(&self, reference: &str) -> Result<CommitId, MirrorError> {
         let reference = Some(reference).filter(|name| *name != "HEAD");
         let deadline = self.settings.lookup_deadline;
-        Ok(nico_git::resolve(&self.url, reference, &self.credentials, deadline).await?)
+        let answer = nico_git::resolve(&self.url, reference, &self.credentials, deadline).await;
+        self.metrics.looked_up(answer.is_ok());
+        Ok(answer?)
     }
 
     /// Brings a commit into the mirror, unless it is there.

@@ -16,7 +16,8 @@ use nico_ssh::{Agent, Proof, PublicKey, Target, quote};
 
 use super::destination::{ALIAS, Authentication, SshConfig, known_hosts_line, write};
 use super::error::NixError;
-use super::local::{Nix, Tree};
+use super::evaluate::Tree;
+use super::local::Nix;
 use crate::configuration::metrics::BuildType;
 use crate::program::{self, Redactor};
 

@@ -33,16 +33,44 @@ impl Nix {
         destination: &Destination,
         redactor: &Redactor,
     ) -> Result<(), NixError> {
+        self.copy_as(path, &[], destination, redactor).await
+    }
+
+    /// Copies a derivation and all that building it needs, and not what comes out.
+    ///
+    /// # Errors
+    /// [`NixError::Copy`].
+    pub(super) async fn copy_derivation(
+        &self,
+        derivation: &StorePath,
+        destination: &Destination,
+        redactor: &Redactor,
+    ) -> Result<(), NixError> {
+        let options = ["--derivation"];
+        self.copy_as(derivation, &options, destination, redactor)
+            .await
+    }
+
+    async fn copy_as(
+        &self,
+        path: &StorePath,
+        options: &[&str],
+        destination: &Destination,
+        redactor: &Redactor,
+    ) -> Result<(), NixError> {
         let _turn = turn(&self.copies).await;
         let started = Instant::now();
         let mut command = self.nix(&["copy", "--no-check-sigs"]);
+        command.args(options);
         if self.settings.substitute_on_destination {
             command.arg("--substitute-on-destination");
         }
-        let options = format!("-F {}", quote(&destination.configuration.to_string_lossy()));
-        command
-            .env("NIX_SSHOPTS", options)
-            .args(["--to", &destination.store_url(), path.as_str()]);
+        let ssh_options = format!("-F {}", quote(&destination.configuration.to_string_lossy()));
+        command.env("NIX_SSHOPTS", ssh_options).args([
+            "--to",
+            &destination.store_url(),
+            path.as_str(),
+        ]);
         let copied = program::run(command, self.settings.copy_deadline, redactor).await;
         self.metrics
             .built(BuildType::Copy, copied.is_ok(), started.elapsed());

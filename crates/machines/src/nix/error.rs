@@ -16,6 +16,39 @@ pub enum NixError {
         /// How it failed.
         source: ProgramError,
     },
+    /// The flake output needs more memory than an evaluation may have.
+    #[error(
+        "the flake output {output} needs more memory to evaluate than it may have, which is {} (NIO_EVAL_MEMORY of the operator); let the flake need less, or start the operator with more: {source}",
+        memory(*ceiling)
+    )]
+    EvaluationMemory {
+        /// The output.
+        output: String,
+        /// How much it may have, in bytes.
+        ceiling: u64,
+        /// How it failed.
+        source: ProgramError,
+    },
+    /// The derivation does not build on the host.
+    #[error("{derivation} does not build on {host} (status {status}):\n{tail}")]
+    RemoteBuild {
+        /// The derivation.
+        derivation: String,
+        /// The host.
+        host: String,
+        /// Exit status.
+        status: u32,
+        /// Its last words.
+        tail: String,
+    },
+    /// The host could not be asked to build.
+    #[error("cannot build on {host}: {source}")]
+    Session {
+        /// The host.
+        host: String,
+        /// How it failed.
+        source: nico_ssh::RunError,
+    },
     /// The derivation does not build.
     #[error("{derivation} does not build: {source}")]
     Build {
@@ -80,10 +113,13 @@ impl NixError {
     fn program(&self) -> Option<&ProgramError> {
         match self {
             Self::Evaluate { source, .. }
+            | Self::EvaluationMemory { source, .. }
             | Self::Build { source, .. }
             | Self::Copy { source, .. }
             | Self::Install { source, .. } => Some(source),
             Self::UnexpectedAnswer { .. }
+            | Self::RemoteBuild { .. }
+            | Self::Session { .. }
             | Self::Storage { .. }
             | Self::InstallerMissing { .. }
             | Self::Agent(_)
@@ -97,8 +133,12 @@ impl NixError {
             return ConfigurationReason::TimedOut;
         }
         match self {
-            Self::Evaluate { .. } => ConfigurationReason::EvaluationFailed,
-            Self::Build { .. } => ConfigurationReason::BuildFailed,
+            Self::Evaluate { .. } | Self::EvaluationMemory { .. } => {
+                ConfigurationReason::EvaluationFailed
+            }
+            Self::Build { .. } | Self::RemoteBuild { .. } | Self::Session { .. } => {
+                ConfigurationReason::BuildFailed
+            }
             Self::Copy { .. } | Self::Agent(_) | Self::Bridge(_) => ConfigurationReason::CopyFailed,
             Self::Install { .. } => ConfigurationReason::InstallFailed,
             Self::InstallerMissing { .. } => ConfigurationReason::InstallerMissing,
@@ -115,18 +155,34 @@ impl Categorized for NixError {
     fn category(&self) -> Category {
         match self {
             Self::Evaluate { source, .. } | Self::Build { source, .. } => match source {
+                killed if killed.was_killed() => Category::Transient,
                 ProgramError::Failed { tail, .. } if !is_outage(tail) => Category::InvalidInput,
                 _ => Category::Transient,
             },
+            Self::RemoteBuild { tail, .. } if is_outage(tail) => Category::Transient,
             // A disk that may be wiped already is not wiped again by itself.
-            Self::Install { .. } => Category::InvalidInput,
+            Self::Install { .. } | Self::RemoteBuild { .. } | Self::EvaluationMemory { .. } => {
+                Category::InvalidInput
+            }
             Self::Agent(error) => error.category(),
             Self::Bridge(error) => error.category(),
             Self::InstallerMissing { .. } => Category::Waiting,
             Self::UnexpectedAnswer { .. } => Category::Bug,
-            Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
+            Self::Session { .. } | Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
         }
     }
+}
+
+/// Bytes as people write them.
+fn memory(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = UNITS
+        .iter()
+        .find(|(_, bits)| bytes >= 1 << bits && bytes.is_multiple_of(1 << bits));
+    whole.map_or_else(
+        || format!("{bytes} bytes"),
+        |(unit, bits)| format!("{} {unit}", bytes >> bits),
+    )
 }
 
 /// Whether Nix failed because of something around it rather than what it was given.
@@ -196,6 +252,17 @@ mod tests {
         ];
         for (tail, expected) in cases {
             assert_eq!(evaluation(tail).category(), expected, "{tail}");
+        }
+    }
+
+    #[test]
+    fn memory_is_written_in_the_largest_unit_that_is_whole() {
+        for (bytes, expected) in [
+            (4 << 30, "4 GiB"),
+            (1536 << 20, "1536 MiB"),
+            (1000, "1000 bytes"),
+        ] {
+            assert_eq!(memory(bytes), expected);
         }
     }
 

@@ -10,12 +10,15 @@ pub mod anywhere;
 mod copy;
 mod destination;
 mod error;
+mod evaluate;
 pub mod host;
 mod local;
+mod remote;
 
 #[cfg(test)]
 mod tests;
 
 pub use destination::Destination;
 pub use error::NixError;
-pub use local::{Nix, Settings, Tree};
+pub use evaluate::Tree;
+pub use local::{Nix, Settings};

@@ -26,6 +26,7 @@ fn nix_is_missing() -> bool {
 struct Fixture {
     directory: TempDir,
     nix: Nix,
+    registry: Registry,
 }
 
 fn fixture(flake: &str) -> Fixture {
@@ -51,6 +52,7 @@ fn fixture(flake: &str) -> Fixture {
         evaluations: 1,
         builds: 1,
         copies: 1,
+        evaluate_memory: 400 << 20,
         evaluate_deadline: Duration::from_secs(120),
         build_deadline: Duration::from_secs(120),
         copy_deadline: Duration::from_secs(120),
@@ -58,8 +60,10 @@ fn fixture(flake: &str) -> Fixture {
         install_deadline: Duration::from_secs(120),
         substitute_on_destination: false,
     };
-    let metrics = ConfigurationMetrics::register(&mut Registry::default());
+    let mut registry = Registry::default();
+    let metrics = ConfigurationMetrics::register(&mut registry);
     Fixture {
+        registry,
         nix: Nix::new(settings, metrics),
         directory,
     }
@@ -76,12 +80,23 @@ impl Fixture {
         std::fs::read_to_string(root.join(&path.as_str()[1..])).unwrap()
     }
 
+    /// How many evaluations there were.
+    fn evaluations(&self) -> u64 {
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &self.registry).unwrap();
+        page.lines()
+            .filter(|line| line.starts_with("nio_nixos_builds_total{build_type=\"evaluate\""))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum()
+    }
+
     async fn evaluate(&self, attribute: &str) -> Result<nico_api::names::StorePath, NixError> {
         let attribute: FlakeAttribute = attribute.parse().unwrap();
         let tree = Tree {
             root: &self.tree(),
             directory: "below",
             entry: &self.directory.path().join("entry"),
+            hash: "tree",
         };
         let mut secret = Redactor::default();
         secret.add("hunter22");
@@ -162,4 +177,56 @@ async fn a_build_that_fails_says_why() {
     assert_eq!(error.category(), Category::InvalidInput);
     assert!(error.to_string().contains("no such thing"), "{error}");
     assert!(!root.exists());
+}
+
+#[tokio::test]
+async fn outputs_of_one_tree_are_evaluated_together_and_once() {
+    if nix_is_missing() {
+        return;
+    }
+    // A mistake in one output is told of that one alone.
+    let several = r#"{ outputs = { self }:
+      let
+        system = name: { config.system.build.toplevel = derivation {
+          name = "system-${name}"; system = "x86_64-linux"; builder = "/bin/sh";
+        }; };
+      in { nixosConfigurations = {
+        a = system "a"; b = system "b"; "c.d" = system "c"; e = system "e"; bad = throw "no";
+      }; };
+    }"#;
+    let fixture = fixture(several);
+    let names = ["a", "b", "c.d", "e"];
+    let all = futures::future::join_all(names.map(|name| fixture.evaluate(name))).await;
+    for (name, derivation) in names.iter().zip(all) {
+        let end = format!("-system-{}.drv", &name[..1]);
+        let derivation = derivation.unwrap();
+        assert!(derivation.as_str().ends_with(&end), "{name}: {derivation}");
+    }
+    let processes = fixture.evaluations();
+    assert!(processes <= 2, "the first, and those that waited for it");
+    fixture.evaluate("b").await.unwrap();
+    let after = fixture.evaluations();
+    assert_eq!(after, processes, "what was evaluated is remembered");
+
+    let (bad, good) = tokio::join!(fixture.evaluate("bad"), fixture.evaluate("a"));
+    assert_eq!(bad.unwrap_err().category(), Category::InvalidInput);
+    assert!(good.is_ok());
+}
+
+#[tokio::test]
+async fn an_evaluation_that_needs_too_much_memory_is_told_from_other_mistakes() {
+    if nix_is_missing() {
+        return;
+    }
+    let hungry = "{ outputs = { self }: { nixosConfigurations.web.config.system.build.toplevel.drvPath = \
+        builtins.concatStringsSep \"\" (builtins.genList (x: \"${toString x} of many\") 30000000); }; }";
+    let fixture = fixture(hungry);
+    let error = fixture.evaluate("web").await.unwrap_err();
+    assert!(
+        matches!(error, NixError::EvaluationMemory { .. }),
+        "{error}"
+    );
+    assert_eq!(error.category(), Category::InvalidInput);
+    let said = error.to_string();
+    assert!(said.contains("400 MiB (NIO_EVAL_MEMORY"), "{said}");
 }

@@ -92,7 +92,7 @@ impl Cluster {
         self.operator_with(|_| {})
     }
 
-    /// Starts the machine layer with other settings than the usual ones of tests.
+    /// The same, with other settings than those of the tests.
     pub fn operator_with(&self, change: impl FnOnce(&mut Settings)) -> Operator {
         let mut settings = Settings::default();
         settings.configurations.base_path = self.directory.path().to_owned();
@@ -370,6 +370,10 @@ impl Repository {
         format!("file://{}", self.0.path().display())
     }
 
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     pub fn write(&self, path: &str, content: &str) {
         let path = self.0.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -383,7 +387,7 @@ impl Repository {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    pub fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
             .args(arguments)

@@ -134,6 +134,7 @@ impl Run<'_> {
             root: &root,
             directory: &request.directory,
             entry: &entry,
+            hash: &self.attempt.wanted.tree_hash(),
         };
         let host = anywhere::Host {
             target: &preflight.target,
