@@ -1,20 +1,27 @@
 //! What the public reference of this layer (homystack/NIO) gets wrong. Each test is named after
 //! one of its defects and shows that the defect is not here. The sections have the numbers of
-//! the list of defects; those that are missing have no section yet.
+//! the list of defects.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use nico_api::condition;
+use nico_api::machine::conditions::REACHABLE;
+use nico_api::nixos_configuration::Step;
 use nico_api::nixos_configuration::conditions::{READY, SOURCE_READY, STALLED};
 use nico_git::test_server::GitServer;
+use nico_ssh::test_server::{Behaviour, Reply, TestServer, key, pem};
+use prometheus_client::encoding::text::encode;
 use serde_json::{Value, json};
 use support::lab::Lab;
 use support::{Cluster, eventually, gone, message};
@@ -26,6 +33,67 @@ fn git_is_missing() -> bool {
         nico_sandbox::tools::skip("this test needs git in PATH");
     }
     missing
+}
+
+/// Loopback, where nobody listens.
+fn unused_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Waits until a Machine is reachable, or not, for this reason.
+async fn reachable(cluster: &Cluster, name: &str, reason: &str) -> Condition {
+    let of = |machine: &nico_api::Machine| {
+        let status = machine.status.as_ref()?;
+        condition::find(&status.conditions, REACHABLE).cloned()
+    };
+    let is_it = |machine: &nico_api::Machine| of(machine).is_some_and(|it| it.reason == reason);
+    let machine = eventually(&cluster.machines(), name, is_it).await;
+    of(&machine).unwrap()
+}
+
+// 1. Reads `fullDiskInstallCompleted`, writes `hasFullInstall`: every reconcile of a
+//    `fullInstall` reinstalls the disk.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defect_01_a_completed_full_install_is_never_repeated() {
+    if let Err(missing) = nico_sandbox::tools::check(&[]) {
+        nico_sandbox::tools::skip(&missing.to_string());
+        return;
+    }
+    let cluster = Cluster::start().await;
+    let started = cluster.base_path().join("started");
+    let installer = cluster.base_path().join("nixos-anywhere");
+    std::fs::write(
+        &installer,
+        format!("#!/bin/sh\ntouch {}\n", started.display()),
+    )
+    .unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&installer, executable).unwrap();
+    // Nothing listens there: an attempt can go as far as the step that reaches the host.
+    cluster.machine("m", "127.0.0.1").await;
+    cluster
+        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
+        .await;
+    let install = json!({"fullInstall": true, "additionalFiles": [
+        {"path": "token", "valueType": "Inline", "inline": "x"},
+    ]});
+    cluster.configuration("web", "m", install).await;
+    let completed = json!({"status": {"fullDiskInstallCompleted": true}});
+    let parameters = PatchParams::default();
+    cluster
+        .configurations()
+        .patch_status("web", &parameters, &Patch::Merge(completed))
+        .await
+        .unwrap();
+    let _operator = cluster.operator_with(|settings| settings.configurations.installer = installer);
+    let attempted = cluster.reason("web", "MachineNotReachable").await;
+    let status = attempted.status.unwrap();
+    let step = status.last_attempt.unwrap().step;
+    assert_eq!(step, Some(Step::Copy), "an ordinary apply");
+    assert_eq!(status.full_disk_install_completed, Some(true));
+    assert!(!started.exists(), "the disk was wiped again");
 }
 
 // 2. `ref` is looked up, then the default branch is cloned and applied.
@@ -155,6 +223,63 @@ async fn defect_05_a_removal_that_fails_says_why_and_has_a_way_out() {
     let conditions = &machine.status.as_ref().unwrap().conditions;
     assert!(condition::is_true(conditions, "NeedsCleanup"));
     assert!(!machine.has_configuration());
+}
+
+// 6. `discoverable` false because of anything is reported as "missing SSH credentials".
+
+#[tokio::test]
+async fn defect_06_a_machine_that_is_off_is_not_reported_as_one_without_credentials() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operator();
+    cluster
+        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
+        .await;
+    cluster.machine_at("off", unused_address()).await;
+    cluster.machine_at("keyless", unused_address()).await;
+    let keyless = json!({"spec": {"sshKeySecretRef": {"name": "no-such-secret"}}});
+    cluster
+        .machines()
+        .patch("keyless", &PatchParams::default(), &Patch::Merge(keyless))
+        .await
+        .unwrap();
+    let off = reachable(&cluster, "off", "ConnectionRefused").await;
+    assert!(!off.message.contains("credentials"), "{}", off.message);
+    let keyless = reachable(&cluster, "keyless", "MissingCredentials").await;
+    assert!(
+        keyless.message.contains("no-such-secret"),
+        "{}",
+        keyless.message
+    );
+}
+
+// 8. Host keys: "trust on first use" never stores the key.
+
+#[tokio::test]
+async fn defect_08_the_first_host_key_is_stored_and_another_process_refuses_another_key() {
+    let cluster = Cluster::start().await;
+    cluster
+        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
+        .await;
+    let server = TestServer::start(Behaviour::new(key(2)).authorize(&key(1)))
+        .await
+        .unwrap();
+    cluster.machine_at("m", server.address()).await;
+    let operator = cluster.operator();
+    reachable(&cluster, "m", "Connected").await;
+    operator.shut_down().await;
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "default");
+    let stored = secrets.get("nio-known-hosts").await.unwrap().data.unwrap();
+    let stored = String::from_utf8(stored["default.m"].0.clone()).unwrap();
+    assert_eq!(stored.trim(), key(2).public_key().to_openssh().unwrap());
+
+    let impostor = TestServer::start(Behaviour::new(key(3)).authorize(&key(1)))
+        .await
+        .unwrap();
+    // The pin belongs to the Machine: another port is no new machine.
+    cluster.machine_at("m", impostor.address()).await;
+    let _operator = cluster.operator();
+    reachable(&cluster, "m", "HostKeyChanged").await;
+    assert_eq!(impostor.logins(), 0);
 }
 
 // 9. The whole apply is one shell string built from spec fields.
@@ -351,6 +476,84 @@ async fn defect_10_many_configurations_ask_their_server_once_and_fetch_once() {
     }
     // `git ls-remote` asks for references once, and so does the one `git fetch`.
     assert_eq!(server.lookups(), 2);
+}
+
+// 12. Facts are full of the word "unknown", numbers are strings.
+
+#[tokio::test]
+async fn defect_12_facts_are_numbers_or_absent_and_never_the_word_unknown() {
+    let cluster = Cluster::start().await;
+    cluster
+        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
+        .await;
+    let facts = "fact\tsystem.serial\tunknown\nfact\tsystem.vendor\tTo Be Filled By O.E.M.\n\
+                 fact\tmemory.mb\t2048\nfact\tcpu.cores\tunknown\nfact\tuptime.days\t3\n\
+                 disk\tsda\t2048\t1\tunknown\t\nend\n";
+    let host = Behaviour::new(key(2))
+        .authorize(&key(1))
+        .on_command(move |command| {
+            if command == "sh -s" {
+                Reply::stdout("")
+            } else {
+                Reply::stdout(facts)
+            }
+        });
+    let server = TestServer::start(host).await.unwrap();
+    cluster.machine_at("m", server.address()).await;
+    let _operator = cluster.operator();
+    let inspected = eventually(&cluster.machines(), "m", |machine| {
+        machine
+            .status
+            .as_ref()
+            .is_some_and(|status| status.hardware_facts.is_some())
+    })
+    .await;
+    let expected = json!({
+        "memory": {"mb": 2048}, "uptime": {"days": 3},
+        "storage": {"disks": [{"name": "sda", "sizeBytes": 1_048_576, "rotational": true}]},
+    });
+    let facts = inspected.status.unwrap().hardware_facts.unwrap();
+    assert_eq!(serde_json::Value::Object(facts), expected);
+}
+
+// 13. Metrics gauges drift (incremented on every pass) and keep series of deleted objects.
+
+#[tokio::test]
+async fn defect_13_gauges_count_what_is_there_and_forget_what_is_gone() {
+    let cluster = Cluster::start().await;
+    cluster
+        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
+        .await;
+    let server = TestServer::start(Behaviour::new(key(2)).authorize(&key(1)))
+        .await
+        .unwrap();
+    let operator = cluster.operator();
+    for name in ["a", "b"] {
+        cluster.machine_at(name, server.address()).await;
+        reachable(&cluster, name, "Connected").await;
+    }
+    // Many passes over the same objects.
+    server.wait_for_logins(6).await;
+    let page = || {
+        let mut text = String::new();
+        encode(&mut text, &operator.registry).unwrap();
+        text
+    };
+    let total = "nio_machines_total{namespace=\"default\"}";
+    assert!(page().contains(&format!("{total} 2\n")), "{}", page());
+    for name in ["a", "b"] {
+        let machines = cluster.machines();
+        machines
+            .delete(name, &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
+    }
+    let forgotten = || {
+        !page().contains("kind=\"Machine\",namespace=\"default\"")
+            && !page().contains("nio_machines_total{")
+            && !page().contains("nio_ssh_connections_total{")
+    };
+    assert!(support::came(forgotten).await, "{}", page());
 }
 
 // 14. Files injected into the flake directory, private keys included, end in the world-readable

@@ -22,6 +22,15 @@ pub trait Categorized {
 }
 
 impl Category {
+    /// Every category.
+    pub const ALL: [Self; 5] = [
+        Self::Transient,
+        Self::Waiting,
+        Self::InvalidInput,
+        Self::Conflict,
+        Self::Bug,
+    ];
+
     /// The word for metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {

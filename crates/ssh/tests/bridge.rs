@@ -1,5 +1,7 @@
 //! The `ssh` program on its way to a machine that has a password only.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Output, Stdio};

@@ -83,6 +83,26 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) metrics: ConfigurationMetrics,
     reconciles: ReconcileMetrics,
+    store: Store<Guarded>,
+}
+
+impl World {
+    /// Lets go of what is remembered of an object that is gone.
+    fn forget(&self, object: &Guarded) {
+        self.observer.forget(&object.uid().unwrap_or_default());
+        let namespace = object.namespace().unwrap_or_default();
+        if let Ok(configuration) = &object.0 {
+            let machine = &configuration.spec.machine_ref.name;
+            self.metrics.forget(&namespace, machine);
+        }
+        let in_namespace = |other: &Arc<Guarded>| {
+            other.namespace() == object.namespace() && other.uid() != object.uid()
+        };
+        if !self.store.state().iter().any(in_namespace) {
+            self.metrics.forget_namespace(&namespace);
+            self.reconciles.forget(KIND, &namespace);
+        }
+    }
 }
 
 /// A reconcile that was not finished.
@@ -139,6 +159,7 @@ pub(crate) async fn run(
         settings,
         metrics,
         reconciles,
+        store: store.clone(),
         context: context.clone(),
     });
     let _cleaning = AbortOnDropHandle::new(tokio::spawn(remove_unused_mirrors(Arc::clone(&world))));
@@ -192,13 +213,14 @@ async fn remove_unused_mirrors(world: Arc<World>) {
 async fn reconcile(object: Arc<Guarded>, world: Arc<World>) -> Result<Action, ReconcileError> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
     if let Err(invalid) = &object.0 {
+        world.reconciles.invalid(KIND, &namespace);
         report_unreadable(&world, &object, &invalid.error).await;
         return Ok(Action::await_change());
     }
     let started = Instant::now();
     let observed = world.observer.observe(&namespace, &name).await;
     let Some(observed) = observed.map_err(ReconcileError::Observe)? else {
-        world.observer.forget(&object.uid().unwrap_or_default());
+        world.forget(&object);
         return Ok(Action::await_change());
     };
     let rhythm = Rhythm {
@@ -206,6 +228,12 @@ async fn reconcile(object: Arc<Guarded>, world: Arc<World>) -> Result<Action, Re
         backoff: world.settings.backoff,
         jitter: jitter(&observed.configuration.uid().unwrap_or_default()),
     };
+    if let Some(Err(obstacle)) = &observed.wanted {
+        match (obstacle.step, obstacle.category) {
+            (None, Category::InvalidInput) => world.reconciles.invalid(KIND, &namespace),
+            (_, category) => world.reconciles.error(KIND, &namespace, category),
+        }
+    }
     let plan = plan(&observed, &rhythm, Timestamp::now());
     tracing::debug!(namespace, name, actions = plan.actions.len(), "planned");
     let executed = execute(&world, &observed.configuration, plan.actions).await;
@@ -216,9 +244,11 @@ async fn reconcile(object: Arc<Guarded>, world: Arc<World>) -> Result<Action, Re
             .map_or_else(Action::await_change, Action::requeue)),
         // The failure is in the status by now, and from there the time of the next attempt
         // follows.
-        Err(ExecuteError::Apply(ApplyError::Failed(_) | ApplyError::Interrupted(_))) => {
+        Err(ExecuteError::Apply(ApplyError::Failed(failure))) => {
+            world.reconciles.error(KIND, &namespace, failure.category);
             Ok(Action::requeue(Duration::ZERO))
         }
+        Err(ExecuteError::Apply(ApplyError::Interrupted(_))) => Ok(Action::requeue(Duration::ZERO)),
         Err(error) => Err(error.into()),
     }
 }

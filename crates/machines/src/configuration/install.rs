@@ -264,7 +264,7 @@ mod tests {
         }
     }
 
-    fn recorded(facts: Value) -> Machine {
+    fn recorded(facts: &Value) -> Machine {
         let status = MachineStatus {
             hardware_facts: facts.as_object().cloned(),
             ..MachineStatus::default()
@@ -275,7 +275,7 @@ mod tests {
         }
     }
 
-    fn flight(machine: &Machine, facts: Value) -> Result<String, Refusal> {
+    fn flight(machine: &Machine, facts: &Value) -> Result<String, Refusal> {
         preflight(machine, facts.as_object().unwrap())
     }
 
@@ -291,12 +291,12 @@ mod tests {
 
     #[test]
     fn another_machine_at_the_address_is_refused_and_an_unknown_one_is_not() {
-        let machine = recorded(json!({"system": {"uuid": "bb-2"}}));
-        let refusal = flight(&machine, good()).unwrap_err();
+        let machine = recorded(&json!({"system": {"uuid": "bb-2"}}));
+        let refusal = flight(&machine, &good()).unwrap_err();
         assert!(matches!(refusal, Refusal::OtherMachine { .. }), "{refusal}");
-        let same = recorded(json!({"system": {"uuid": "aa-1"}}));
-        assert!(flight(&same, good()).is_ok());
-        assert!(flight(&Machine::default(), good()).is_ok());
+        let same = recorded(&json!({"system": {"uuid": "aa-1"}}));
+        assert!(flight(&same, &good()).is_ok());
+        assert!(flight(&Machine::default(), &good()).is_ok());
     }
 
     #[test]
@@ -304,17 +304,17 @@ mod tests {
         let machine = Machine::default();
         let mut facts = good();
         facts["memory"]["mb"] = json!(512);
-        let refusal = flight(&machine, facts).unwrap_err();
+        let refusal = flight(&machine, &facts).unwrap_err();
         assert_eq!(refusal, Refusal::TooLittleMemory { has: 512 });
         let mut facts = good();
         facts["storage"] = json!({});
-        assert_eq!(flight(&machine, facts), Err(Refusal::NoDisk));
+        assert_eq!(flight(&machine, &facts), Err(Refusal::NoDisk));
     }
 
     #[test]
     fn the_disks_are_listed_for_people() {
         assert_eq!(
-            flight(&Machine::default(), good()).unwrap(),
+            flight(&Machine::default(), &good()).unwrap(),
             "memory 2000 MB, disks nvme0n1 512 GB Samsung serial S6, vda"
         );
     }

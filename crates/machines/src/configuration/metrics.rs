@@ -191,7 +191,7 @@ impl ConfigurationMetrics {
     }
 
     /// Counts a configuration that was applied and confirmed.
-    pub(super) fn applied(&self, namespace: &str, machine: &str) {
+    pub(crate) fn applied(&self, namespace: &str, machine: &str) {
         self.applied
             .get_or_create(&MachineLabels {
                 namespace: namespace.to_owned(),
@@ -201,7 +201,7 @@ impl ConfigurationMetrics {
     }
 
     /// Counts an attempt that failed.
-    pub(super) fn failed(&self, namespace: &str, machine: &str, reason: &'static str) {
+    pub(crate) fn failed(&self, namespace: &str, machine: &str, reason: &'static str) {
         self.failed
             .get_or_create(&FailureLabels {
                 namespace: namespace.to_owned(),
@@ -212,13 +212,19 @@ impl ConfigurationMetrics {
     }
 
     /// Counts an attempt after a failed one.
-    pub(super) fn retried(&self, namespace: &str) {
+    pub(crate) fn retried(&self, namespace: &str) {
         self.retries.get_or_create(&in_namespace(namespace)).inc();
     }
 
     /// Counts a configuration that is not tried again before a change.
-    pub(super) fn stalled(&self, namespace: &str) {
+    pub(crate) fn stalled(&self, namespace: &str) {
         self.exhausted.get_or_create(&in_namespace(namespace)).inc();
+    }
+
+    /// Drops the series of a namespace without configurations.
+    pub(super) fn forget_namespace(&self, namespace: &str) {
+        self.retries.remove(&in_namespace(namespace));
+        self.exhausted.remove(&in_namespace(namespace));
     }
 
     /// Drops the series of a machine that no configuration names any more.
@@ -263,11 +269,9 @@ impl fmt::Debug for Configurations {
 
 impl Collector for Configurations {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(store) = self.0.get() else {
-            return Ok(());
-        };
+        let configurations = self.0.get().map(Store::state).unwrap_or_default();
         let mut count: BTreeMap<String, u64> = BTreeMap::new();
-        for configuration in store.state() {
+        for configuration in configurations {
             *count
                 .entry(configuration.namespace().unwrap_or_default())
                 .or_default() += 1;

@@ -36,6 +36,9 @@ use crate::metrics::Metrics;
 /// A Machine, or why an object is none: one that cannot be read stops no other.
 pub(super) type Guarded = DeserializeGuard<Machine>;
 
+/// The kind, as metrics name it.
+const KIND: &str = "Machine";
+
 /// Owns what is said on objects that are no Machines; see [`Controller::report_unreadable`].
 const UNREADABLE_MANAGER: &str = "nio-machine-controller-unreadable";
 
@@ -179,7 +182,7 @@ async fn reconcile(
     controller
         .metrics
         .reconcile
-        .observe("Machine", started.elapsed());
+        .observe(KIND, started.elapsed());
     outcome
 }
 
@@ -189,7 +192,7 @@ fn error_policy(guarded: &Guarded, error: &ReconcileError, controller: &Controll
     controller
         .metrics
         .reconcile
-        .failed("Machine", &namespace, category);
+        .failed(KIND, &namespace, category);
     let name = guarded.name_any();
     tracing::warn!(namespace, name, error = chain(error), "probe not recorded");
     let failures = guarded
@@ -206,6 +209,14 @@ impl Controller {
     async fn probe(&self, machine: &Machine, changed: bool) -> Result<Action, ReconcileError> {
         let questions = plan::questions(machine, changed, Timestamp::now(), self.intervals);
         let observed = self.prober.observe(machine, questions).await?;
+        if let Err(failure) = &observed.contact {
+            let namespace = machine.namespace().unwrap_or_default();
+            let reconcile = &self.metrics.reconcile;
+            match failure.reason {
+                MachineReason::InvalidSpec => reconcile.invalid(KIND, &namespace),
+                _ => reconcile.error(KIND, &namespace, failure.category),
+            }
+        }
         let now = Timestamp::now();
         let plan = plan::plan(
             machine,
@@ -236,6 +247,8 @@ impl Controller {
         {
             return Ok(Action::await_change());
         }
+        let namespace = guarded.namespace().unwrap_or_default();
+        self.metrics.reconcile.invalid(KIND, &namespace);
         let note = format!("the object cannot be read as a Machine and is passed over: {error}");
         let condition = Condition {
             type_: READY.to_owned(),
@@ -277,7 +290,9 @@ impl Controller {
             .iter()
             .any(|other| other.namespace() == namespace)
         {
-            self.metrics.machines.forget(&namespace.unwrap_or_default());
+            let namespace = namespace.unwrap_or_default();
+            self.metrics.machines.forget(&namespace);
+            self.metrics.reconcile.forget(KIND, &namespace);
         }
     }
 

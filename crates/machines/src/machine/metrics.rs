@@ -72,7 +72,7 @@ impl MachineMetrics {
     }
 
     /// Counts a probe.
-    pub(super) fn connected(&self, namespace: &str, result: MachineReason, took: Duration) {
+    pub(crate) fn connected(&self, namespace: &str, result: MachineReason, took: Duration) {
         let labels = ConnectionLabels {
             namespace: namespace.to_owned(),
             result: result.as_str(),
@@ -105,10 +105,7 @@ impl fmt::Debug for Machines {
 
 impl Collector for Machines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(store) = self.0.get() else {
-            return Ok(());
-        };
-        let guarded = store.state();
+        let guarded = self.0.get().map(Store::state).unwrap_or_default();
         let machines: Vec<&Machine> = guarded
             .iter()
             .filter_map(|guarded| guarded.0.as_ref().ok())

@@ -71,6 +71,7 @@ pub(super) struct Scan {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) reason: MachineReason,
+    pub(super) category: Category,
     pub(super) message: String,
 }
 
@@ -122,6 +123,7 @@ impl Prober {
                     Some(reason) => reason,
                     None => return Err(error),
                 },
+                category: error.category(),
                 message: describe(machine, &error),
             }),
         };

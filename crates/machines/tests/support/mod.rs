@@ -41,6 +41,8 @@ pub struct Cluster {
 
 /// The machine layer at work. Killed, like by SIGKILL, when it is dropped.
 pub struct Operator {
+    /// Its metrics.
+    pub registry: Registry,
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
@@ -109,13 +111,18 @@ impl Cluster {
             shutdown: shutdown.clone(),
             namespace: "default".to_owned(),
         };
-        let metrics = Metrics::register(&mut Registry::default());
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
         let task = tokio::spawn(async move {
             nico_machines::run(context, settings, metrics)
                 .await
                 .unwrap();
         });
-        Operator { task, shutdown }
+        Operator {
+            registry,
+            task,
+            shutdown,
+        }
     }
 
     pub fn configurations(&self) -> Api<NixosConfiguration> {
@@ -166,6 +173,19 @@ impl Cluster {
             "apiVersion": "nio.homystack.com/v1alpha1", "kind": "Machine",
             "metadata": {"name": name},
             "spec": {"ipAddress": address, "sshKeySecretRef": {"name": "machine-key"}},
+        }))
+        .await;
+    }
+
+    /// A machine whose SSH server listens there, with the key in the Secret `machine-key`.
+    pub async fn machine_at(&self, name: &str, address: std::net::SocketAddr) {
+        self.apply(json!({
+            "apiVersion": "nio.homystack.com/v1alpha1", "kind": "Machine",
+            "metadata": {"name": name},
+            "spec": {
+                "ipAddress": address.ip().to_string(), "sshPort": address.port(),
+                "sshKeySecretRef": {"name": "machine-key"},
+            },
         }))
         .await;
     }

@@ -173,6 +173,16 @@ async fn authenticate(
     }
     if let Some(password) = target.credentials.password() {
         tried.push("the password".to_owned());
+        if target.credentials.keys().is_empty() {
+            // What the server accepts is known from its first refusal only. A wrong password is
+            // not tried in two ways: servers lock users out for that.
+            match handle.authenticate_none(&target.user).await? {
+                AuthResult::Success => return Ok(Proof::Password),
+                AuthResult::Failure {
+                    remaining_methods, ..
+                } => accepted = remaining_methods,
+            }
+        }
         if accepted.contains(&MethodKind::Password) {
             match handle.authenticate_password(&target.user, password).await? {
                 AuthResult::Success => return Ok(Proof::Password),

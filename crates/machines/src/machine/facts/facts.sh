@@ -18,12 +18,29 @@ export LC_ALL=C
 # Read to its end before anything runs: nothing in here can eat the rest of the script.
 {
 
+# By the shell alone: there are hosts without tr, and no field is worth a process.
 tab=$(printf '\t')
+breaks=$(printf '\t\n\r_')
+breaks=${breaks%_}
+words=$IFS
 
 row() {
     line=''
     for field in "$@"; do
-        line="$line$tab$(printf '%s' "$field" | tr '\t\r\n' '   ')"
+        case $field in
+            *["$breaks"]*)
+                IFS=$breaks
+                set -f
+                flat=''
+                for part in $field; do
+                    flat="$flat $part"
+                done
+                set +f
+                IFS=$words
+                field=$flat
+                ;;
+        esac
+        line="$line$tab$field"
     done
     printf '%s\n' "${line#"$tab"}"
 }

@@ -4,6 +4,8 @@
 //! texts are bounded, and nothing in it can make the parser fail but a missing last line.
 
 mod lists;
+#[cfg(test)]
+mod roots;
 
 use serde_json::{Map, Value};
 use thiserror::Error;

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use nico_api::machine::conditions::{HARDWARE_INSPECTED, NEEDS_CLEANUP, REACHABLE, READY};
 use nico_api::{Machine, MachineSpec, MachineStatus, condition};
+use nico_runtime::category::Category;
 use nico_ssh::test_server::key;
 use proptest::prelude::*;
 use serde_json::json;
@@ -51,6 +52,7 @@ fn no_answer(reason: MachineReason) -> Observed {
     Observed {
         contact: Err(Failure {
             reason,
+            category: Category::Transient,
             message: format!("because of {reason}"),
         }),
     }
