@@ -309,6 +309,9 @@ pub struct Attempt {
     /// Number of failed attempts in a row for the same wanted state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<i64>,
+    /// How many attempts for the same wanted state were rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollbacks: Option<i64>,
     /// Hash (`sha256:…`) of the wanted state that was attempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_hash: Option<String>,

@@ -66,7 +66,7 @@ async fn operate(arguments: Arguments) -> anyhow::Result<()> {
         &namespace,
         LEASE,
         &identity,
-        Timing::default(),
+        Timing::of(arguments.lease_duration),
     );
     let Some(leadership) = candidate.lead(&stop).await else {
         return Ok(());

@@ -61,8 +61,8 @@ async fn a_host_file_is_there_before_the_activation_follows_its_secret_and_goes_
     let status = cluster.reason("web", "Applied").await.status.unwrap();
     assert_eq!(status.host_files, ["deep/token", "owned"]);
     assert_eq!(
-        lab.on_host("cat /var/log/switches"),
-        format!("switch {TOKEN}")
+        lab.on_host("grep -v boot /var/log/switches"),
+        format!("test {TOKEN}")
     );
     let described = "cd /var/lib/nio/files/ && stat -c '%n %a %U:%G' . deep deep/token owned";
     assert_eq!(
@@ -80,8 +80,8 @@ async fn a_host_file_is_there_before_the_activation_follows_its_secret_and_goes_
         now.additional_files_hash != status.additional_files_hash
     })
     .await;
-    let both = format!("switch {TOKEN}\nswitch another");
-    assert_eq!(lab.on_host("cat /var/log/switches"), both);
+    let both = format!("test {TOKEN}\ntest another");
+    assert_eq!(lab.on_host("grep -v boot /var/log/switches"), both);
     assert_eq!(changed.status.unwrap().system_path, status.system_path);
     assert_eq!(lab.on_host("ls /var/lib/nio/sets | wc -l"), "1");
 

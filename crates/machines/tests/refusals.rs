@@ -139,10 +139,7 @@ async fn what_this_version_does_not_do_is_refused_until_the_spec_changes() {
     let cluster = Cluster::start().await;
     let _operator = cluster.operator();
     cluster.machine("m", "192.0.2.1").await;
-    for change in [
-        json!({"activation": {"reboot": "IfNeeded"}}),
-        json!({"flake": "path:/etc/nixos#web"}),
-    ] {
+    for change in [json!({"flake": "path:/etc/nixos#web"})] {
         cluster.configuration("web", "m", change).await;
         let refused = cluster.reason("web", "NotSupported").await;
         let conditions = &refused.status.as_ref().unwrap().conditions;

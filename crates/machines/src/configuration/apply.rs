@@ -1,14 +1,14 @@
 //! One attempt to change a host, step by step, each visible in the status before it begins.
 //!
-//! Any step may be the last one of this process. The next process starts the attempt from its
-//! first step: what is fetched, evaluated, built and copied already costs nothing again, and
-//! whether the system was activated is asked of the host, which runs an attempt at most once.
+//! Any step may be the last one of this process. The next process asks the host what became of
+//! an attempt that got so far, and otherwise starts it from its first step: what is fetched,
+//! evaluated, built and copied already costs nothing again, and a host runs an attempt at most
+//! once.
 
 mod installing;
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::PartialObjectMeta;
 use kube::runtime::wait::await_condition;
@@ -17,26 +17,26 @@ use nico_api::NixosConfiguration;
 use nico_api::labels::CONFIGURATION_CONTROLLER;
 use nico_api::names::StorePath;
 use nico_api::nixos_configuration::Step;
-use nico_api::reason::ConfigurationReason;
 use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::status;
-use nico_ssh::{ConnectError, Deadlines, RunError, Session};
+use nico_ssh::{ConnectError, Deadlines, Session};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::claim;
 use super::controller::World;
-use super::delivery::{self, DeliveryError};
-use super::install::{Installation, Refusal, way_out};
+use super::delivery;
+use super::install::Installation;
 use super::plan::Apply;
 use super::progress::{Applied, Failure, Progress};
 use super::settings::BuildOn;
-use super::wanted::{Purpose, attempt_name};
-use super::workspace::{Workspace, WorkspaceError};
-use crate::git::MirrorError;
-use crate::nix::host::{self, Activation, HostError, HostState};
-use crate::nix::{Destination, NixError, Tree};
+use super::step_error::{StepError, chain};
+use super::trouble;
+use super::wanted::{Purpose, attempt_name, attempts_prefix};
+use super::workspace::Workspace;
+use crate::nix::host::{self, Activation, HostState, Record, RecordState};
+use crate::nix::{Destination, Tree};
 use crate::program::Redactor;
 
 /// How often a host that went away is looked for again.
@@ -44,6 +44,17 @@ const RECONNECT: Backoff = Backoff {
     base: Duration::from_millis(500),
     max: Duration::from_secs(5),
 };
+
+/// How much longer than it waits for a confirmation a host may take to go back, and to be
+/// reached again.
+const GOING_BACK: Duration = Duration::from_secs(60);
+
+/// How long a host may take to boot.
+const BOOTING: Duration = Duration::from_secs(900);
+
+/// After this many rollbacks nothing more is tried until something changes: each one may have
+/// cut the host off for as long as a confirmation is waited for.
+const MAX_ROLLBACKS: i64 = 3;
 
 /// How an attempt ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -59,92 +70,6 @@ pub(super) enum ApplyError {
     Api(#[from] kube::Error),
 }
 
-/// What can go wrong in a step.
-#[derive(Debug, thiserror::Error)]
-enum StepError {
-    #[error(transparent)]
-    Mirror(#[from] MirrorError),
-    #[error(transparent)]
-    Workspace(#[from] WorkspaceError),
-    #[error(transparent)]
-    Nix(#[from] NixError),
-    #[error("cannot reach the machine: {0}")]
-    Connect(#[from] ConnectError),
-    #[error(transparent)]
-    Host(#[from] HostError),
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error("cannot look at the machine before it is installed from scratch: {0}")]
-    Preflight(String),
-    #[error("{cause}; {}", way_out(.began))]
-    NotInstalled { cause: Box<StepError>, began: Time },
-    #[error("an installation from scratch began at {} and did not end well; now {seen}", .began.0)]
-    Unfinished { began: Time, seen: Box<StepError> },
-    #[error("the machine answers, but does not run from the disk that was to be installed")]
-    NoMark,
-    #[error(transparent)]
-    Delivery(#[from] DeliveryError),
-    #[error("the host does not run {system}: {state}")]
-    NotRunning { system: StorePath, state: String },
-    /// Not a failure: the attempt is put down.
-    #[error("the attempt was interrupted: {0}")]
-    Interrupted(&'static str),
-    /// Not a failure of the step: the progress could not be written.
-    #[error("cannot record the progress: {0}")]
-    Api(#[from] kube::Error),
-}
-
-impl StepError {
-    fn reason(&self, step: Step) -> ConfigurationReason {
-        match self {
-            Self::Mirror(error) => error.reason(),
-            Self::Workspace(WorkspaceError::Occupied { .. }) => ConfigurationReason::InvalidSpec,
-            Self::Workspace(_) => ConfigurationReason::InternalError,
-            Self::Nix(error) => error.reason(),
-            Self::Connect(_) if step == Step::Confirm => ConfigurationReason::NotConfirmed,
-            Self::Connect(_) => ConfigurationReason::MachineNotReachable,
-            Self::Host(_) | Self::Delivery(_) if step == Step::Copy => {
-                ConfigurationReason::CopyFailed
-            }
-            Self::Host(_) if step == Step::Confirm => ConfigurationReason::NotConfirmed,
-            Self::Host(_) | Self::Delivery(_) => ConfigurationReason::ActivationFailed,
-            Self::Refused(_) | Self::Preflight(_) => ConfigurationReason::InstallRefused,
-            Self::NotInstalled { cause, .. } => cause.reason(step),
-            Self::Unfinished { .. } => ConfigurationReason::InstallInterrupted,
-            Self::NotRunning { .. } | Self::NoMark => ConfigurationReason::NotConfirmed,
-            Self::Interrupted(_) | Self::Api(_) => ConfigurationReason::InProgress,
-        }
-    }
-}
-
-impl Categorized for StepError {
-    /// Whatever keeps a host from being reached may be repaired on the host, out of sight, so it
-    /// is tried for ever.
-    fn category(&self) -> Category {
-        match self {
-            Self::Mirror(error) => error.category(),
-            // A disk that may be wiped already is not wiped again by itself.
-            Self::Workspace(WorkspaceError::Occupied { .. })
-            | Self::NotInstalled { .. }
-            | Self::Unfinished { .. } => Category::InvalidInput,
-            // Whoever corrects that does it on other objects, or on the machine, out of sight.
-            Self::Nix(NixError::Agent(_) | NixError::Bridge(_)) | Self::Refused(_) => {
-                Category::Waiting
-            }
-            Self::Nix(error) => error.category(),
-            Self::Host(error) => error.category(),
-            Self::Delivery(error) => error.category(),
-            Self::Workspace(_)
-            | Self::Preflight(_)
-            | Self::Connect(_)
-            | Self::NotRunning { .. }
-            | Self::NoMark
-            | Self::Interrupted(_)
-            | Self::Api(_) => Category::Transient,
-        }
-    }
-}
-
 /// An attempt under way.
 struct Run<'a> {
     world: &'a World,
@@ -155,6 +80,12 @@ struct Run<'a> {
     redactor: Redactor,
     /// Cancelled when the attempt is to be put down before it touches the host.
     stop: CancellationToken,
+}
+
+/// What a host is asked until it answers.
+enum Question<'a> {
+    Activate(Activation<'a>),
+    Confirm(String),
 }
 
 /// Makes an attempt.
@@ -193,6 +124,30 @@ pub(super) async fn apply(
 
 impl Run<'_> {
     async fn steps(&mut self) -> Result<(), StepError> {
+        let system = match self.left_on_the_host().await {
+            Some(system) => system,
+            None => self.deliver().await?,
+        };
+        self.enter(Step::Confirm).await?;
+        let applied = self.confirm(&system).await?;
+
+        self.enter(Step::Record).await?;
+        self.record(&applied).await
+    }
+
+    /// The system that this attempt activated, or began to, before it was taken up again by this
+    /// process: the host may be waiting for its confirmation.
+    async fn left_on_the_host(&self) -> Option<StorePath> {
+        if self.attempt.resumed_from < Some(Step::Activate) {
+            return None;
+        }
+        let state = self.look().await.ok()?;
+        let record = state.record.filter(|it| it.attempt == self.name())?;
+        Some(record.system)
+    }
+
+    /// Brings the system to the host, and lets it run.
+    async fn deliver(&mut self) -> Result<StorePath, StepError> {
         self.enter(Step::Source).await?;
         let export = self.cancellable(self.export()).await?;
 
@@ -233,12 +188,7 @@ impl Run<'_> {
                 self.activate(session, &system).await?;
             }
         }
-
-        self.enter(Step::Confirm).await?;
-        let applied = self.confirm(&system).await?;
-
-        self.enter(Step::Record).await?;
-        self.record(&applied).await
+        Ok(system)
     }
 
     async fn export(&self) -> Result<std::sync::Arc<crate::git::Export>, StepError> {
@@ -299,28 +249,36 @@ impl Run<'_> {
         Ok(system)
     }
 
-    /// Brings the system to the host, unless it was built there. Gives the session for the activation, or nothing when the
-    /// host needs none.
+    /// Brings the system to the host, unless it was built there. Gives the session for the
+    /// activation, or nothing when the host needs none.
     async fn copy(
         &self,
         system: &StorePath,
         is_there: bool,
         workspace: &Workspace,
     ) -> Result<Option<Session>, StepError> {
-        let machine = &self.attempt.machine;
-        let session = self
-            .world
-            .access
-            .connect(machine, &Deadlines::default())
-            .await?;
-        let state = host::inspect(&session).await?;
-        if self.is_done(&state, system) {
+        let session = self.connect().await?;
+        let mut state = host::inspect(&session).await?;
+        if let Some(earlier) = state.record.as_ref().filter(|it| self.is_of_a_sibling(it)) {
+            if !state.is_guarded && is_open(earlier) {
+                let (deadline, redactor) = (self.world.settings.apply_timeout, &self.redactor);
+                state = host::confirm(&session, &earlier.attempt, deadline, redactor).await?;
+            }
+            // How it ended is told before it is tried again.
+            if let Some(earlier) = state.record.as_ref().filter(|it| self.is_of_a_sibling(it)) {
+                judge_record(earlier)?;
+            }
+        }
+        if state.record.is_none() && self.is_done(&state, system) {
             session.close().await;
             return Ok(None);
         }
         if !is_there {
             let access = &self.world.access;
-            let target = access.target(machine).await.map_err(ConnectError::from)?;
+            let target = access
+                .target(&self.attempt.machine)
+                .await
+                .map_err(ConnectError::from)?;
             let destination = Destination::prepare(&target, &session, workspace.path()).await?;
             let nix = &self.world.nix;
             nix.copy(system, &destination, &self.redactor).await?;
@@ -332,57 +290,137 @@ impl Run<'_> {
         Ok(Some(session))
     }
 
-    /// Whether the host needs no activation: it remembers that this attempt went well, or it
-    /// still runs the system that was confirmed before, with the same files.
+    /// Whether the host, which remembers no failure, needs no activation: it runs the system,
+    /// with the files that were confirmed with it.
     fn is_done(&self, state: &HostState, system: &StorePath) -> bool {
-        let name = self.name();
-        let went_well = state
-            .last_activation
-            .as_ref()
-            .is_some_and(|last| last.attempt == name && last.system == *system && last.status == 0);
-        let was_confirmed = self.attempt.confirmed_system.as_deref() == Some(system.as_str());
-        let action = self.attempt.wanted.request.action;
-        let confirmed_files = self.progress.status().additional_files_hash.as_ref();
-        let has_files = confirmed_files == Some(&self.attempt.wanted.files_hash);
-        went_well || (was_confirmed && has_files && state.runs(system, action))
+        let wanted = &self.attempt.wanted;
+        let status = self.progress.status();
+        let has_no_files = wanted.files.host.is_empty() && status.host_files.is_empty();
+        let has_files = status.additional_files_hash.as_ref() == Some(&wanted.files_hash);
+        state.runs(system, wanted.request.action) && (has_no_files || has_files)
+    }
+
+    /// Whether a record is of another attempt for the same wanted state.
+    fn is_of_a_sibling(&self, record: &Record) -> bool {
+        let uid = self.configuration.uid().unwrap_or_default();
+        let prefix = attempts_prefix(&uid, &self.attempt.wanted.input_hash);
+        record.attempt.starts_with(&prefix) && record.attempt != self.name()
     }
 
     /// Activates the system. A connection that is lost meanwhile, which an activation may well
     /// bring about, does not end the attempt: the host is asked again how it went.
     async fn activate(&self, session: Session, system: &StorePath) -> Result<(), StepError> {
         let name = self.name();
+        let request = &self.attempt.wanted.request;
         let activation = Activation {
             attempt: &name,
             system,
-            action: self.attempt.wanted.request.action,
+            action: request.action,
+            confirm_timeout: request.rollback.then_some(request.confirm_timeout),
             deadline: self.world.settings.apply_timeout,
         };
-        let mut session = session;
+        let question = Question::Activate(activation);
+        let state = self.until_answered(session, &question).await?;
+        self.judge(&state)
+    }
+
+    /// Tells the host over a new connection to keep the system, and asks whether it runs.
+    async fn confirm(&mut self, system: &StorePath) -> Result<Applied, StepError> {
+        let session = self.reconnect().await?;
+        let question = Question::Confirm(self.name());
+        let state = self.until_answered(session, &question).await?;
+        self.judge(&state)?;
+        let mut applied = self.applied(system, &state)?;
+        if !self.progress.status().host_files.is_empty() {
+            let session = self.connect().await?;
+            let files = &self.attempt.wanted.files.host;
+            delivery::settle(&session, files, &self.redactor).await?;
+            session.close().await;
+        }
+        if applied.reboot_required == Some(true)
+            && self.attempt.wanted.request.may_reboot
+            && let Some(boot) = &state.boot
+        {
+            self.progress.rebooting(Timestamp::now());
+            self.write().await?;
+            applied = self.applied(system, &self.reboot(boot).await?)?;
+            if applied.reboot_required == Some(true) {
+                let system = system.clone();
+                return Err(StepError::RebootIneffective { system });
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Reboots the host, and gives what it runs then.
+    async fn reboot(&self, boot: &str) -> Result<HostState, StepError> {
+        let started = Instant::now();
+        let patience = BOOTING.min(self.world.settings.apply_timeout);
+        let session = self.reconnect().await?;
+        host::reboot(&session, boot).await?;
+        session.close().await;
+        let mut looks = 0;
         loop {
-            match host::activate(&session, &activation, &self.redactor).await {
-                Err(HostError::Session {
-                    source: RunError::ConnectionLost { .. },
-                    ..
-                }) => session = self.reconnect().await?,
-                result => {
+            looks += 1;
+            tokio::time::sleep(RECONNECT.delay(looks, rand::random())).await;
+            // Whatever fails now may do so because the host is just going down or coming up.
+            if let Ok(state) = self.look().await
+                && state.boot.as_deref().is_some_and(|now| now != boot)
+            {
+                return Ok(state);
+            }
+            if started.elapsed() > patience {
+                return Err(StepError::NotBack(patience));
+            }
+        }
+    }
+
+    /// What the host runs, over a connection of its own.
+    async fn look(&self) -> Result<HostState, StepError> {
+        let session = self.connect().await?;
+        let state = host::inspect(&session).await?;
+        session.close().await;
+        Ok(state)
+    }
+
+    /// Asks until there is an answer, over a new connection when one is lost.
+    async fn until_answered(
+        &self,
+        mut session: Session,
+        question: &Question<'_>,
+    ) -> Result<HostState, StepError> {
+        let (started, deadline) = (Instant::now(), self.world.settings.apply_timeout);
+        loop {
+            let answer = match question {
+                Question::Activate(activation) => {
+                    host::activate(&session, activation, &self.redactor).await
+                }
+                Question::Confirm(attempt) => {
+                    host::confirm(&session, attempt, deadline, &self.redactor).await
+                }
+            };
+            match answer {
+                Err(error) if error.is_lost_connection() && started.elapsed() < deadline => {
+                    session = self.reconnect().await?;
+                }
+                answer => {
                     session.close().await;
-                    return Ok(result?);
+                    return Ok(answer?);
                 }
             }
         }
     }
 
-    /// Asks the host over a new connection whether it runs the system.
-    async fn confirm(&self, system: &StorePath) -> Result<Applied, StepError> {
-        let session = self.reconnect().await?;
-        let state = host::inspect(&session).await?;
-        let runs = state.runs(system, self.attempt.wanted.request.action);
-        if runs && !self.progress.status().host_files.is_empty() {
-            let files = &self.attempt.wanted.files.host;
-            delivery::settle(&session, files, &self.redactor).await?;
+    /// Whether what the host remembers of this attempt lets it go on.
+    fn judge(&self, state: &HostState) -> Result<(), StepError> {
+        match &state.record {
+            Some(record) if record.attempt == self.name() => judge_record(record),
+            _ => Ok(()),
         }
-        session.close().await;
-        if runs {
+    }
+
+    fn applied(&self, system: &StorePath, state: &HostState) -> Result<Applied, StepError> {
+        if state.runs(system, self.attempt.wanted.request.action) {
             Ok(Applied {
                 system: system.clone(),
                 generation: state.generation,
@@ -396,19 +434,19 @@ impl Run<'_> {
         }
     }
 
-    /// A new session, for which the host has as long as a confirmation may take.
+    async fn connect(&self) -> Result<Session, ConnectError> {
+        let machine = &self.attempt.machine;
+        let access = &self.world.access;
+        access.connect(machine, &Deadlines::default()).await
+    }
+
+    /// A new session, for which the host has as long as it may take to go back.
     async fn reconnect(&self) -> Result<Session, ConnectError> {
         let started = Instant::now();
-        let patience = self.attempt.wanted.request.confirm_timeout;
+        let patience = self.attempt.wanted.request.confirm_timeout + GOING_BACK;
         let mut failures = 0;
         loop {
-            let machine = &self.attempt.machine;
-            let error = match self
-                .world
-                .access
-                .connect(machine, &Deadlines::default())
-                .await
-            {
+            let error = match self.connect().await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
@@ -478,14 +516,49 @@ impl Run<'_> {
 
     /// Writes that the attempt failed, and gives the failure.
     async fn fail(&mut self, error: &StepError) -> Result<ApplyError, kube::Error> {
+        let reason = error.reason(self.step);
+        let mut message = chain(error);
+        if let Some(advice) = trouble::advice(reason) {
+            message = format!("{message}\n{advice}");
+        }
+        let is_rolled_back = matches!(error, StepError::RolledBack(_));
         let failure = Failure {
-            reason: error.reason(self.step),
-            message: self.redactor.redact(&chain(error)),
-            category: error.category(),
+            reason,
+            message: self.redactor.redact(&message),
+            category: if self.is_hopeless(error) {
+                Category::InvalidInput
+            } else {
+                error.category()
+            },
+            is_rolled_back,
         };
         self.progress.fail(&failure, Timestamp::now());
         self.write().await?;
+        if let StepError::RolledBack(record) | StepError::NotActivated(record) = error {
+            self.acknowledge(&record.attempt).await;
+        }
         Ok(ApplyError::Failed(failure))
+    }
+
+    /// Whether the host went back so often that another try would only do harm.
+    fn is_hopeless(&self, error: &StepError) -> bool {
+        let StepError::RolledBack(record) = error else {
+            return false;
+        };
+        self.progress.rollbacks() + 1 >= MAX_ROLLBACKS
+            && trouble::of_the_host(&record.said).is_none()
+    }
+
+    /// Lets the host forget what was told. One that cannot be reached now tells it once more.
+    async fn acknowledge(&self, attempt: &str) {
+        let Ok(session) = self.connect().await else {
+            return;
+        };
+        if let Err(error) = host::forget(&session, attempt).await {
+            let machine = self.attempt.machine.name_any();
+            tracing::warn!(machine, %error, "record left on the host");
+        }
+        session.close().await;
     }
 
     /// Writes what the host runs: on the Machine first, so that a configuration that is Ready
@@ -519,17 +592,15 @@ impl Run<'_> {
     }
 }
 
-/// An error with what caused it, as one text.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
+/// Whether a change that a host remembers has not ended.
+fn is_open(record: &Record) -> bool {
+    matches!(record.state, RecordState::Underway | RecordState::Waiting)
+}
+
+fn judge_record(record: &Record) -> Result<(), StepError> {
+    match record.state {
+        RecordState::RolledBack => Err(StepError::RolledBack(Box::new(record.clone()))),
+        RecordState::Failed => Err(StepError::NotActivated(Box::new(record.clone()))),
+        RecordState::Underway | RecordState::Waiting => Ok(()),
     }
-    text
 }

@@ -334,6 +334,8 @@ struct MachineView {
     is_discoverable: bool,
     holder: Option<String>,
     has_report: bool,
+    /// What runs and what was booted: a host that was changed by hand is put back.
+    nixos: Option<serde_json::Value>,
 }
 
 impl MachineChanges {
@@ -346,6 +348,7 @@ impl MachineChanges {
             is_discoverable: machine.is_discoverable(),
             holder: status.and_then(|status| status.applied_configuration.clone()),
             has_report: status.is_some_and(|status| status.nix_facter_result.is_some()),
+            nixos: machine.fact("nixos").cloned(),
         };
         let uid = machine.uid().unwrap_or_default();
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,14 +7,17 @@
 //! - `wanted`, `files`, `flake_url`: what a configuration asks for
 //! - `delivery`: files on the host that are in no Nix store
 //! - `claim`: who has a machine
+//! - `drift`: whether a host still runs what was applied
 //! - `progress`: the status, from one moment of an attempt to the next
 //! - `install`: whether a machine is installed from scratch, which happens once
+//! - `trouble`: what is wrong with a host, rather than with what is put on it
 //! - `workspace`: the private directory of one attempt
 
 mod apply;
 mod claim;
 mod controller;
 mod delivery;
+mod drift;
 mod execute;
 mod files;
 mod flake_url;
@@ -24,6 +27,8 @@ mod observe;
 mod plan;
 mod progress;
 mod settings;
+mod step_error;
+mod trouble;
 mod wanted;
 mod workspace;
 

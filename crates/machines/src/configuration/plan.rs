@@ -7,16 +7,20 @@ use kube::ResourceExt;
 use nico_api::condition;
 use nico_api::labels::FORCE_REMOVE;
 use nico_api::nixos_configuration::conditions::{ACTIVATED, STALLED};
-use nico_api::nixos_configuration::{Attempt, Outcome};
+use nico_api::nixos_configuration::{Attempt, Outcome, Step};
 use nico_api::reason::ConfigurationReason;
 use nico_api::{Machine, NixosConfiguration, NixosConfigurationStatus};
 use nico_runtime::backoff::Backoff;
 use nico_runtime::category::Category;
 
 use super::claim::Holder;
+use super::drift;
 use super::observe::{Observed, has_finalizer};
 use super::progress::{Progress, touched_the_host};
 use super::wanted::{Obstacle, Purpose, Wanted};
+
+/// A rolled back attempt is followed by the wait that comes after so many more failures.
+const AFTER_ROLLBACK: u32 = 4;
 
 /// What to do, in this order, and when to look again.
 #[derive(Clone, Debug)]
@@ -65,8 +69,8 @@ pub(super) struct Apply {
     pub(super) started_at: Timestamp,
     /// Failed attempts for the same input before this one.
     pub(super) failures: u32,
-    /// What the host was seen to run when a configuration was last confirmed.
-    pub(super) confirmed_system: Option<String>,
+    /// The step that this attempt had reached when a process was killed at it.
+    pub(super) resumed_from: Option<Step>,
 }
 
 /// How often to look, and how long to wait after failures.
@@ -122,6 +126,16 @@ fn plan_install(observed: &Observed, rhythm: &Rhythm, now: Timestamp) -> Plan {
     };
     let mut progress = progress(configuration, purpose);
     if observed.holder == Holder::Me && is_up_to_date(progress.status(), wanted) {
+        if let Some(drift) = drift::of(progress.status(), machine, wanted.request.action) {
+            progress.drifted(&drift, now);
+            return Plan {
+                actions: vec![Action::Report(progress)],
+                requeue: Some(rhythm.backoff.base),
+            };
+        }
+        if drift::is_rebooted(progress.status(), machine) {
+            progress.rebooted();
+        }
         progress.ready(now);
         return Plan {
             actions: vec![Action::Report(progress)],
@@ -248,11 +262,13 @@ fn attempt(
     rhythm: &Rhythm,
     now: Timestamp,
 ) -> Plan {
-    let (started_at, failures) = match turn(observed, wanted, &progress, rhythm, now) {
+    let (started_at, failures, resumed_from) = match turn(observed, wanted, &progress, rhythm, now)
+    {
         Turn::Now {
             started_at,
             failures,
-        } => (started_at, failures),
+            resumed_from,
+        } => (started_at, failures, resumed_from),
         Turn::In(wait) => return Plan::idle(Some(wait)),
         Turn::AfterChange => return Plan::idle(Some(spread(rhythm))),
     };
@@ -263,10 +279,10 @@ fn attempt(
     actions.push(Action::Apply(Box::new(Apply {
         machine: machine.clone(),
         wanted: wanted.clone(),
-        confirmed_system: progress.status().system_path.clone(),
         progress,
         started_at,
         failures,
+        resumed_from,
     })));
     Plan {
         actions,
@@ -278,6 +294,7 @@ enum Turn {
     Now {
         started_at: Timestamp,
         failures: u32,
+        resumed_from: Option<Step>,
     },
     In(Duration),
     AfterChange,
@@ -296,6 +313,7 @@ fn turn(
     let new = Turn::Now {
         started_at: now,
         failures: 0,
+        resumed_from: None,
     };
     let Some(last) = status
         .last_attempt
@@ -312,17 +330,22 @@ fn turn(
         (None, Some(started_at), _) => Turn::Now {
             started_at: started_at.0,
             failures,
+            resumed_from: last.step,
         },
         (Some(Outcome::Failed | Outcome::RolledBack), _, Some(finished_at)) => {
             if condition::is_true(&status.conditions, STALLED) {
                 return Turn::AfterChange;
             }
-            let wait = rhythm.backoff.delay(failures, rhythm.jitter);
+            // A host that went back may have been cut off for as long as it waited.
+            let is_rolled_back = last.outcome == Some(Outcome::RolledBack);
+            let further = if is_rolled_back { AFTER_ROLLBACK } else { 0 };
+            let wait = rhythm.backoff.delay(failures + further, rhythm.jitter);
             let remaining = until(finished_at.0, wait, now);
             if remaining.is_zero() || came_back(observed, status, finished_at.0) {
                 Turn::Now {
                     started_at: now,
                     failures,
+                    resumed_from: None,
                 }
             } else {
                 Turn::In(remaining)

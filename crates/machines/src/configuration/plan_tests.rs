@@ -92,6 +92,7 @@ fn failed(step: Step, category: Category) -> Observed {
             reason: ConfigurationReason::EvaluationFailed,
             message: "no".to_owned(),
             category,
+            is_rolled_back: false,
         };
         progress.fail(&failure, at(110));
     })
@@ -256,6 +257,7 @@ fn an_attempt_that_a_killed_process_left_goes_on_as_the_same_attempt() {
             panic!("{step:?}: {:?}", names(&plan));
         };
         assert_eq!(attempt.started_at, at(100), "{step:?}");
+        assert_eq!(attempt.resumed_from, Some(step));
     }
 }
 
@@ -270,6 +272,46 @@ fn a_failure_that_may_pass_is_tried_again_after_its_wait() {
         panic!("{:?}", names(&due));
     };
     assert_eq!((attempt.failures, attempt.started_at), (1, at(115)));
+}
+
+#[test]
+fn a_host_that_went_back_is_left_alone_for_longer_than_one_that_failed() {
+    let rolled_back = attempted(|progress, _| {
+        progress.enter(Step::Confirm, at(105));
+        let failure = Failure {
+            reason: ConfigurationReason::RolledBack,
+            message: "nobody confirmed it".to_owned(),
+            category: Category::Transient,
+            is_rolled_back: true,
+        };
+        progress.fail(&failure, at(110));
+    });
+    let wait = plan(&rolled_back, &RHYTHM, at(110)).requeue.unwrap();
+    assert!(wait > Duration::from_secs(60), "{wait:?}");
+    assert_eq!(actions(&rolled_back, 110 + 81), ["apply"]);
+}
+
+#[test]
+fn a_host_that_was_changed_by_hand_is_said_to_have_drifted_and_then_put_back() {
+    let mut drifted = applied();
+    let facts = serde_json::json!({"nixos": {"currentSystem": "/nix/store/other"}});
+    drifted.machine.as_mut().unwrap().status = Some(MachineStatus {
+        hardware_facts: facts.as_object().cloned(),
+        last_hardware_scan_time: Some(Time(at(150))),
+        ..MachineStatus::default()
+    });
+    assert_eq!(actions(&drifted, 151), ["report"]);
+    let (reason, message) = reported(&drifted, 151);
+    assert_eq!(reason, "Drifted");
+    assert!(message.contains("/nix/store/other"), "{message}");
+    let plan = plan(&drifted, &RHYTHM, at(151));
+    let Some(Action::Report(progress)) = plan.actions.last() else {
+        panic!("{:?}", names(&plan));
+    };
+    drifted.configuration.status = Some(progress.status().clone());
+    assert_eq!(actions(&drifted, 156), ["apply"]);
+    drifted.machine.as_mut().unwrap().spec.maintenance = true;
+    assert_eq!(actions(&drifted, 156), ["report"]);
 }
 
 #[test]
@@ -288,6 +330,7 @@ fn a_machine_that_answers_again_is_tried_at_once() {
             reason: ConfigurationReason::MachineNotReachable,
             message: "no route".to_owned(),
             category: Category::Transient,
+            is_rolled_back: false,
         };
         progress.fail(&failure, at(110));
     });

@@ -41,6 +41,8 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// `InvalidInput` is not tried again before something changes.
     pub(super) category: Category,
+    /// Whether the host runs again what it ran before.
+    pub(super) is_rolled_back: bool,
 }
 
 impl Progress {
@@ -79,10 +81,13 @@ impl Progress {
         failures: u32,
         now: Timestamp,
     ) {
+        let previous = self.status.last_attempt.take();
+        let same = previous.filter(|it| it.input_hash.as_ref() == Some(&wanted.input_hash));
         self.status.last_attempt = Some(Attempt {
             commit: Some(wanted.commit.to_string()),
             started_at: Some(Time(started_at)),
             failures: Some(i64::from(failures)),
+            rollbacks: same.and_then(|it| it.rollbacks),
             input_hash: Some(wanted.input_hash.clone()),
             ..Attempt::default()
         });
@@ -134,6 +139,20 @@ impl Progress {
         self.status.host_files.dedup();
     }
 
+    /// The host is being rebooted into what was confirmed.
+    pub(super) fn rebooting(&mut self, now: Timestamp) {
+        let message = "the host is being rebooted into the new kernel";
+        let reason = ConfigurationReason::InProgress;
+        self.set(ACTIVATED, Truth::Unknown, reason, message, now);
+        self.set(READY, Truth::False, reason, message, now);
+    }
+
+    /// How many attempts for what is attempted now were rolled back.
+    pub(super) fn rollbacks(&self) -> i64 {
+        let attempt = self.status.last_attempt.as_ref();
+        attempt.and_then(|it| it.rollbacks).unwrap_or_default()
+    }
+
     /// The step that was entered last failed.
     pub(super) fn fail(&mut self, failure: &Failure, now: Timestamp) {
         let step = self
@@ -147,9 +166,17 @@ impl Progress {
             attempt.outcome = Some(Outcome::Failed);
             attempt.message = Some(failure.message.clone());
             attempt.failures = Some(attempt.failures.unwrap_or_default().saturating_add(1));
+            if failure.is_rolled_back {
+                attempt.outcome = Some(Outcome::RolledBack);
+                attempt.rollbacks = Some(attempt.rollbacks.unwrap_or_default().saturating_add(1));
+            }
         }
         let message = self.with_advice(&failure.message);
-        let kind = condition_of(step);
+        let kind = if failure.is_rolled_back {
+            ACTIVATED
+        } else {
+            condition_of(step)
+        };
         self.set(kind, Truth::False, failure.reason, &message, now);
         self.set(READY, Truth::False, failure.reason, &message, now);
         self.set_stalled(failure.category, now);
@@ -178,6 +205,7 @@ impl Progress {
             attempt.outcome = Some(Outcome::Succeeded);
             attempt.message = None;
             attempt.failures = Some(0);
+            attempt.rollbacks = None;
         }
         self.status.system_path = Some(applied.system.to_string());
         self.status.generation = applied.generation;
@@ -212,6 +240,18 @@ impl Progress {
             &format!("{system} is applied and confirmed"),
             now,
         );
+    }
+
+    /// The host was seen to run something else than what was applied.
+    pub(super) fn drifted(&mut self, message: &str, now: Timestamp) {
+        let reason = ConfigurationReason::Drifted;
+        self.set(ACTIVATED, Truth::False, reason, message, now);
+        self.set(READY, Truth::False, reason, message, now);
+    }
+
+    /// The host was booted since, and runs the kernel that it should.
+    pub(super) fn rebooted(&mut self) {
+        self.status.reboot_required = Some(false);
     }
 
     /// Something keeps an attempt from being made. What the host runs is not touched by it.
@@ -428,6 +468,7 @@ mod tests {
             reason: ConfigurationReason::EvaluationFailed,
             message: "undefined variable".to_owned(),
             category: Category::InvalidInput,
+            is_rolled_back: false,
         };
         progress.fail(&failure, at(102));
         assert_eq!(shown(&progress)[1], "Evaluated=False EvaluationFailed");
@@ -437,6 +478,27 @@ mod tests {
         assert_eq!(attempt.outcome, Some(Outcome::Failed));
         assert_eq!(attempt.failures, Some(1));
         assert_eq!(attempt.message.as_deref(), Some("undefined variable"));
+    }
+
+    #[test]
+    fn a_rollback_shows_in_the_activation_whichever_step_found_out() {
+        let mut progress = started();
+        for (step, rollbacks) in [(Step::Confirm, 1), (Step::Copy, 2)] {
+            progress.start(&wanted(), at(100), 0, at(100));
+            progress.enter(step, at(101));
+            let failure = Failure {
+                reason: ConfigurationReason::RolledBack,
+                message: "nobody confirmed it".to_owned(),
+                category: Category::Transient,
+                is_rolled_back: true,
+            };
+            progress.fail(&failure, at(102));
+            assert_eq!(shown(&progress)[4], "Activated=False RolledBack");
+            assert_eq!(shown(&progress)[5], "Ready=False RolledBack");
+            let attempt = progress.status.last_attempt.as_ref().unwrap();
+            assert_eq!(attempt.outcome, Some(Outcome::RolledBack));
+            assert_eq!(progress.rollbacks(), rollbacks);
+        }
     }
 
     #[test]

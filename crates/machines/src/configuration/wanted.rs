@@ -39,6 +39,10 @@ pub(super) struct Request {
     pub(super) attribute: FlakeAttribute,
     pub(super) action: ActivationAction,
     pub(super) confirm_timeout: Duration,
+    /// Whether the host goes back by itself.
+    pub(super) rollback: bool,
+    /// Whether the host may be rebooted into a new kernel.
+    pub(super) may_reboot: bool,
 }
 
 /// All that decides what a host should run.
@@ -89,16 +93,9 @@ impl Request {
         configuration: &NixosConfiguration,
         purpose: Purpose,
     ) -> Result<Self, Obstacle> {
-        use ConfigurationReason::{InvalidSpec, NotSupported};
+        use ConfigurationReason::InvalidSpec;
         let spec = &configuration.spec;
         let activation = spec.activation();
-        if activation.reboot == RebootPolicy::IfNeeded {
-            return Err(Obstacle::in_spec(
-                NotSupported,
-                "spec.activation.reboot is IfNeeded, but this version does not reboot machines; \
-                 set it to Never and reboot when status.rebootRequired says so",
-            ));
-        }
         let own = || -> Result<(FlakeUrl, FlakeAttribute), Obstacle> {
             source(spec, "spec.flake", &spec.flake, || {
                 let repository = spec.git_repo.as_deref().unwrap_or_default().parse();
@@ -139,6 +136,10 @@ impl Request {
             attribute,
             action: activation.action,
             confirm_timeout: activation.confirm_timeout.into(),
+            rollback: activation.rollback,
+            // What is only tried out is gone after a reboot.
+            may_reboot: activation.reboot == RebootPolicy::IfNeeded
+                && activation.action != ActivationAction::Test,
         })
     }
 }
@@ -209,7 +210,7 @@ impl Wanted {
             .field(request.repository.as_str())
             .field(&request.directory)
             .field(request.attribute.as_str())
-            .field(format!("{:?}", request.action))
+            .field(format!("{:?}{}", request.action, reboot(&request)))
             .field(&configuration.spec.machine_ref.name)
             .field(&files_hash)
             .finish();
@@ -247,6 +248,12 @@ impl Wanted {
     }
 }
 
+/// A host that may be rebooted is looked at anew; what was applied before there was this wish
+/// keeps its hash.
+fn reboot(request: &Request) -> &'static str {
+    if request.may_reboot { ", reboot" } else { "" }
+}
+
 /// The value by which a user asks for another try.
 pub(super) fn reconcile_at(configuration: &NixosConfiguration) -> Option<&str> {
     let annotations = configuration.metadata.annotations.as_ref()?;
@@ -260,9 +267,15 @@ pub(super) fn attempt_name(
     started_at: Timestamp,
     failures: u32,
 ) -> String {
+    let seconds = started_at.as_second();
+    format!("{}{seconds}.{failures}", attempts_prefix(uid, input_hash))
+}
+
+/// How the names of all attempts of an object for the same wanted state begin.
+pub(super) fn attempts_prefix(uid: &str, input_hash: &str) -> String {
     let input = input_hash.trim_start_matches("sha256:");
     let input = input.get(..12).unwrap_or(input);
-    format!("{uid}.{input}.{}.{failures}", started_at.as_second())
+    format!("{uid}.{input}.")
 }
 
 #[cfg(test)]
@@ -295,12 +308,24 @@ mod tests {
             spec.flake = "path:/etc/nixos#web".to_owned();
         };
         assert_eq!(refusal(flake), NotSupported);
-        let reboot = |spec: &mut NixosConfigurationSpec| {
-            let mut activation = spec.activation();
-            activation.reboot = RebootPolicy::IfNeeded;
-            spec.activation = Some(activation);
+    }
+
+    #[test]
+    fn what_is_only_tried_out_is_not_rebooted_away() {
+        let may_reboot = |action| {
+            let configuration = configuration(|spec| {
+                spec.activation = Some(nico_api::nixos_configuration::Activation {
+                    action,
+                    reboot: RebootPolicy::IfNeeded,
+                    ..spec.activation()
+                });
+            });
+            let request = Request::read(&configuration, Purpose::Install).unwrap();
+            request.may_reboot
         };
-        assert_eq!(refusal(reboot), NotSupported);
+        assert!(may_reboot(ActivationAction::Switch));
+        assert!(may_reboot(ActivationAction::Boot));
+        assert!(!may_reboot(ActivationAction::Test));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Nix: a flake output becomes a derivation, a system, and the system that a host runs.
 //!
 //! Owns how the `nix` programs are called (2.8 and newer, machine-readable output only) and the
-//! two scripts that run on a host. Knows nothing of Kubernetes objects.
+//! script that runs on a host. Knows nothing of Kubernetes objects.
 //!
 //! - [`Nix`]: evaluate, build and copy on the operator, and install from scratch
 //! - [`host`]: ask a host what it runs, and make it run something else

@@ -52,10 +52,11 @@ impl Lab {
         );
     }
 
-    /// The activations of the host, each as action and content of the system.
+    /// The content of the systems that were made to run on the host, in their order. That
+    /// their boot entries were made is no activation.
     pub fn activations(&self) -> Vec<String> {
         let script = "while read -r action system; do \
-                      echo \"$action $(cat $system/content)\"; done </var/log/switches";
+                      [ $action = boot ] || cat $system/content; done </var/log/switches";
         self.on_host(script)
             .lines()
             .map(|line| line.trim().to_owned())

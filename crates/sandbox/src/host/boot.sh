@@ -63,6 +63,9 @@ bind_read_only "$root/proc/sys" "$root/proc/sys"
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t tmpfs -o mode=0755 run "$root/run"
 mount -t tmpfs -o mode=0755 dev "$root/dev"
+# The boot id of the machine below would stay the same over a reboot of the host.
+cat /proc/sys/kernel/random/uuid >"$root/run/boot-id"
+bind_read_only "$root/run/boot-id" "$root/proc/sys/kernel/random/boot_id"
 for device in null zero full random urandom tty; do
   : >"$root/dev/$device"
   bind "/dev/$device" "$root/dev/$device"
