@@ -9,9 +9,11 @@
 mod api;
 mod lab;
 mod old_kubectl;
+mod one_host;
 mod waiting;
 
 pub use api::{ApiServer, Client, with_each_kubectl};
 pub use lab::{Lab, nico_binary, say, skipped};
 pub use old_kubectl::old_kubectl;
+pub use one_host::OneHost;
 pub use waiting::{condition, eventually, reason};

@@ -1,0 +1,162 @@
+//! Hosts that something is wrong with, rather than with what is put on them. Each says what a
+//! person has to do, and heals by itself once that was done.
+
+use anyhow::{Result, ensure};
+use nico_api::condition;
+use nico_e2e::{OneHost, eventually, skipped};
+use serde_json::json;
+
+/// Waits for the reason, whose message has these words, and checks that it is not given up.
+async fn trouble(one: &OneHost, reason: &str, words: &[&str]) -> Result<()> {
+    let message = one.reason(reason).await?;
+    for word in words {
+        ensure!(message.contains(word), "{word:?} is not in: {message}");
+    }
+    let web = one.lab.configurations().get("web").await?;
+    let status = web.status.unwrap_or_default();
+    ensure!(
+        !condition::is_true(&status.conditions, "Stalled"),
+        "it gave up"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_and_waited_for() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let one = OneHost::start(&[]).await?;
+    // The store of the host is on a disk of its own, which is full.
+    one.on_host(
+        "mount -t tmpfs -o size=16m tmpfs /nix && mkdir -p /nix/store /nix/var/nix/profiles && \
+         dd if=/dev/zero of=/nix/filler bs=4k 2>/dev/null || true",
+    )?;
+    let first = one.push("first", "")?;
+    one.configure(json!({})).await?;
+    trouble(&one, "HostDiskFull", &["nix-collect-garbage"]).await?;
+    one.on_host("rm /nix/filler")?;
+    one.applied(&first).await?;
+
+    // The disk with the record of the guard: without it nothing is changed.
+    one.on_host(
+        "mkdir -p /var/lib/nio && mount -t tmpfs -o size=4k tmpfs /var/lib/nio && \
+         dd if=/dev/zero of=/var/lib/nio/filler bs=4k 2>/dev/null || true",
+    )?;
+    let second = one.push("second", "")?;
+    trouble(&one, "HostDiskFull", &["nothing was changed", "df -h"]).await?;
+    ensure!(one.running()? == "first");
+    ensure!(!one.switches()?.contains(&"test second".to_owned()));
+    one.on_host("umount /var/lib/nio")?;
+    one.applied(&second).await?;
+    one.no_guard_is_left().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_read_only_is_named_and_waited_for() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let one = OneHost::start(&[]).await?;
+    let first = one.push("first", "")?;
+    one.configure(json!({})).await?;
+    one.applied(&first).await?;
+    one.on_host("mount -o remount,bind,ro /nix")?;
+    let second = one.push("second", "")?;
+    trouble(&one, "HostReadOnly", &["findmnt"]).await?;
+    ensure!(one.running()? == "first");
+    one.on_host("mount -o remount,bind,rw /nix")?;
+    one.applied(&second).await?;
+    one.no_guard_is_left().await
+}
+
+/// Puts a directory with programs of the test first into the path of the host's SSH server.
+fn with_programs(one: &mut OneHost) -> Result<()> {
+    let config = one.host()?.disk().join("etc/ssh/sshd_config");
+    let text = std::fs::read_to_string(&config)?;
+    let text = text.replace("SetEnv PATH=", "SetEnv PATH=/var/programs:");
+    std::fs::write(&config, text)?;
+    one.on_host("mkdir /var/programs")?;
+    one.power_cycle()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_by_a_year_holds_up_nothing() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let mut one = OneHost::start(&[]).await?;
+    with_programs(&mut one)?;
+    // Whoever asks for the time gets that of a year ago, or of the next, by turns.
+    one.on_host(
+        "cat >/var/programs/date <<'END'\n\
+         #!/bin/sh\n\
+         if [ -e /var/turn ]; then rm /var/turn; when='last year'; else touch /var/turn; when='next year'; fi\n\
+         exec /usr/bin/date -d \"$when\" \"$@\"\n\
+         END\n\
+         chmod 755 /var/programs/date",
+    )?;
+    let first = one.push("first", "date >/var/seen")?;
+    one.configure(json!({"activation": {"confirmTimeout": "5s"}}))
+        .await?;
+    one.applied(&first).await?;
+    let seen = one.on_host("cat /var/seen")?;
+    let year = one.on_host("/usr/bin/date +%Y")?;
+    ensure!(!seen.contains(&year), "the stand-in is not used: {seen}");
+    // Going back takes as long as it should, too.
+    one.push("bad", "ip link set eth0 down")?;
+    one.until("grep -q 'test bad' /var/log/switches").await?;
+    let started = std::time::Instant::now();
+    eventually("the host is back on the first system", async || {
+        Ok((one.running()? == "first").then_some(()))
+    })
+    .await?;
+    let took = started.elapsed();
+    ensure!(took.as_secs() >= 3 && took.as_secs() < 15, "{took:?}");
+    let message = one.reason("RolledBack").await?;
+    ensure!(message.contains("nobody confirmed it"), "{message}");
+    Ok(())
+}
+
+/// What `sudo` is for the host: everybody who can start it is root.
+const SUDO: &str = r#"#!/bin/sh
+while :; do
+  case $1 in
+    -n | --) shift ;;
+    *) break ;;
+  esac
+done
+exec /var/programs/root-shell -p -c 'exec setpriv --reuid 0 --regid 0 --clear-groups "$@"' sudo "$@"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_root_needs_sudo_and_is_enough_with_it() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let mut one = OneHost::start(&[]).await?;
+    with_programs(&mut one)?;
+    one.on_host(
+        "echo 'nico:x:1000:1000::/home/nico:/bin/sh' >>/etc/passwd && \
+         echo 'nico:x:1000:' >>/etc/group && echo 'nico:*:19000:0:99999:7:::' >>/etc/shadow && \
+         mkdir /home/nico && chown 1000:1000 /home/nico && \
+         chmod 644 /etc/ssh/authorized_keys && chmod 755 /etc/ssh /var /var/programs",
+    )?;
+    one.machine(json!({"sshUser": "nico"})).await?;
+    let first = one.push("first", "id -u >/var/user")?;
+    one.configure(json!({})).await?;
+    trouble(&one, "RootRequired", &["sudo", "spec.sshUser"]).await?;
+    ensure!(one.switches()?.is_empty());
+
+    let script = one.host()?.disk().join("var/sudo");
+    std::fs::write(&script, SUDO)?;
+    // The disk of a test host does not honour the bit that makes a program root's.
+    one.on_host(
+        "mount -t tmpfs -o suid,mode=755 tmpfs /var/programs && \
+         cp /bin/dash /var/programs/root-shell && chmod 4755 /var/programs/root-shell && \
+         cp /var/sudo /var/programs/sudo && chmod 755 /var/programs/sudo",
+    )?;
+    one.applied(&first).await?;
+    ensure!(one.on_host("cat /var/user")? == "0");
+    one.no_guard_is_left().await
+}
