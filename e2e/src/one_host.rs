@@ -14,7 +14,8 @@ use crate::{Lab, eventually};
 
 /// Intervals are short, so that a test waits for nothing but what it tests.
 const ENVIRONMENT: &[(&str, &str)] = &[
-    ("NICO_LEASE_DURATION", "3s"),
+    // One that was killed is followed by the next at once.
+    ("NICO_IDENTITY", "the-operator"),
     ("NIO_MACHINE_DISCOVERY_INTERVAL", "2s"),
     ("NIO_CONFIG_RECONCILE_INTERVAL", "2s"),
     ("NIO_RETRY_BASE_DELAY", "100ms"),

@@ -60,13 +60,13 @@ async fn operate(arguments: Arguments) -> anyhow::Result<()> {
     info!(%metrics_address, %probes_address, namespace, "started");
     readiness.set(true);
 
-    let identity = identity();
+    let identity = arguments.identity.clone().unwrap_or_else(identity);
     let candidate = Candidate::new(
         client.clone(),
         &namespace,
         LEASE,
         &identity,
-        Timing::of(arguments.lease_duration),
+        Timing::default(),
     );
     let Some(leadership) = candidate.lead(&stop).await else {
         return Ok(());

@@ -29,17 +29,10 @@ pub struct Timing {
 impl Default for Timing {
     /// 15 s, 10 s and 2 s, as in Kubernetes' own controllers.
     fn default() -> Self {
-        Self::of(Duration::from_secs(15))
-    }
-}
-
-impl Timing {
-    /// For a Lease of whole seconds, with the proportions of Kubernetes' own controllers.
-    pub fn of(lease: Duration) -> Self {
         Self {
-            lease,
-            renew_deadline: lease * 2 / 3,
-            retry: lease * 2 / 15,
+            lease: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry: Duration::from_secs(2),
         }
     }
 }

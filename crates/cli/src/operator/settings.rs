@@ -42,10 +42,11 @@ pub(crate) struct Arguments {
     )]
     pub(super) log_format: LogFormat,
 
-    /// How long another operator waits for one that was killed: whole seconds, 3 at least.
-    /// Short ones are lost when the API server is slow.
-    #[arg(long, env = "NICO_LEASE_DURATION", value_name = "TIME", default_value = "15s", value_parser = lease_duration)]
-    pub(super) lease_duration: Duration,
+    /// Name of this operator among those that want to lead, such as that of its Pod. One that
+    /// was killed and starts again under the same name need not wait for its Lease to run out.
+    /// No two that run at once may have the same. By default, a new one at each start.
+    #[arg(long, env = "NICO_IDENTITY", value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) identity: Option<String>,
 
     /// Repository of clusters that name none.
     #[arg(long, env = "NICO_DEFAULT_GIT_REPO", value_name = "URL")]
@@ -202,14 +203,6 @@ fn memory(text: &str) -> Result<u64, String> {
         .ok_or_else(|| {
             "allowed are sizes from 128Mi on, as bytes or with Ki, Mi, Gi, k, M or G".to_owned()
         })
-}
-
-fn lease_duration(text: &str) -> Result<Duration, String> {
-    let lease = duration(text)?;
-    if lease.as_secs() < 3 || lease.subsec_nanos() != 0 {
-        return Err("allowed are whole seconds, 3 at least".to_owned());
-    }
-    Ok(lease)
 }
 
 fn port(text: &str) -> Result<u16, String> {

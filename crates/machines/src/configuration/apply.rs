@@ -264,9 +264,11 @@ impl Run<'_> {
                 let (deadline, redactor) = (self.world.settings.apply_timeout, &self.redactor);
                 state = host::confirm(&session, &earlier.attempt, deadline, redactor).await?;
             }
-            // How it ended is told before it is tried again.
-            if let Some(earlier) = state.record.as_ref().filter(|it| self.is_of_a_sibling(it)) {
-                judge_record(earlier)?;
+            // That it was undone is told before it is tried again.
+            if let Some(undone) = state.record.as_ref().filter(|it| self.is_of_a_sibling(it))
+                && undone.state == RecordState::RolledBack
+            {
+                judge_record(undone)?;
             }
         }
         if state.record.is_none() && self.is_done(&state, system) {
@@ -534,7 +536,8 @@ impl Run<'_> {
         };
         self.progress.fail(&failure, Timestamp::now());
         self.write().await?;
-        if let StepError::RolledBack(record) | StepError::NotActivated(record) = error {
+        // A host that did not go back remembers it, so that nobody takes what it runs for proven.
+        if let StepError::RolledBack(record) = error {
             self.acknowledge(&record.attempt).await;
         }
         Ok(ApplyError::Failed(failure))

@@ -13,6 +13,10 @@ pub(super) fn of_the_host(said: &str) -> Option<ConfigurationReason> {
             ConfigurationReason::HostDiskFull,
         ),
         ("read-only file system", ConfigurationReason::HostReadOnly),
+        (
+            "remounting /nix/store writable",
+            ConfigurationReason::HostReadOnly,
+        ),
         ("readonly database", ConfigurationReason::HostReadOnly),
         ("sudo:", ConfigurationReason::RootRequired),
     ];

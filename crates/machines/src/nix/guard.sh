@@ -4,7 +4,7 @@
 #        start ATTEMPT SYSTEM ACTION ROLLBACK SECONDS LIMIT
 #                         changes the host; waits until it waits for a confirmation, or is done
 #        confirm ATTEMPT  keeps the change; waits until it is kept or undone
-#        forget ATTEMPT   removes the record of a change that was undone, or that failed
+#        forget ATTEMPT   removes the record of a change that was undone
 #        reboot BOOT      reboots, if the host still runs since this boot
 #        run STARTER …    the process that stays, with the arguments of `start`
 #
@@ -15,8 +15,9 @@
 # follow when it is confirmed, so that a host which is rebooted before that comes up as it was.
 #
 # In memory, while a change is under way: /run/nio/activation, which is the lock as well. On
-# disk, until a change is confirmed or its failure is reported: the record in
-# /var/lib/nio/activation. Clocks are not trusted: time is counted from boot.
+# disk, until a change is confirmed, or was undone and that was told: the record in
+# /var/lib/nio/activation. Of a change that failed and was not undone it stays until the next
+# one. Clocks are not trusted: time is counted from boot.
 set -u
 umask 077
 export LC_ALL=C HOME="${HOME:-/root}"
