@@ -304,10 +304,7 @@ async fn of_several_activations_at_once_one_runs_and_each_attempt_runs_once() ->
     one.push("unused", "")?;
     let system = one.on_host("readlink -f /run/current-system")?;
     let script = one.host()?.disk().join("root/guard");
-    std::fs::write(
-        &script,
-        format!("guard=$(cat /root/guard-text)\neval \"$guard\"\n"),
-    )?;
+    std::fs::write(&script, "guard=$(cat /root/guard-text)\neval \"$guard\"\n")?;
     std::fs::write(script.with_file_name("guard-text"), GUARD)?;
     let begin = |attempt: &str, seconds: u64| -> Result<std::process::Child> {
         let init = one.host()?.init()?.to_string();
