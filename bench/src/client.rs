@@ -14,8 +14,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Deserialize;
 use serde::de::Error;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// How much is read from a socket at once. The TLS library by itself asks for 4 KiB each time,
+/// which is four calls of the system for every full record.
+const READ_SIZE: usize = 64 * 1024;
 
 /// A server, and how to get in.
 #[derive(Clone)]
@@ -113,6 +118,7 @@ impl Endpoint {
         stream.set_nodelay(true)?;
         let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
+        let stream = BufReader::with_capacity(READ_SIZE, stream);
         let stream = self.tls.connect(name, stream).await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // It ends with its sender; what goes wrong is seen there.

@@ -7,19 +7,24 @@ use serde_json::{Value, json};
 pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// The size of a ConfigMap, in bytes.
 const CONFIG_MAP_SIZE: usize = 1000;
+/// More filler than a ConfigMap needs.
+const FILLER: &str = match std::str::from_utf8(&[b'x'; CONFIG_MAP_SIZE]) {
+    Ok(text) => text,
+    Err(_) => panic!("the filler is ASCII"),
+};
 /// The size of a Node, in bytes.
 const NODE_SIZE: usize = 10_000;
 
-/// A ConfigMap of 1 KB; the marker is easy to find in it.
+/// A ConfigMap of 1 KB; the marker is easy to find in it. Put together as text: whoever writes
+/// shares the cores with the server.
 pub fn config_map(name: &str, marker: &str) -> Bytes {
-    padded(CONFIG_MAP_SIZE, |filler| {
-        json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "labels": {"app": "bench"}},
-            "data": {"marker": marker, "filler": filler},
-        })
-    })
+    let text = |filler: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","labels":{{"app":"bench"}}}},"data":{{"marker":"{marker}","filler":"{filler}"}}}}"#
+        )
+    };
+    let filler = CONFIG_MAP_SIZE.saturating_sub(text("").len());
+    text(&FILLER[..filler]).into()
 }
 
 /// A Node of 10 KB, as kubelets write them: most of it is the list of images. The counter makes
@@ -106,7 +111,13 @@ mod tests {
 
     #[test]
     fn objects_have_the_size_that_the_table_says() {
-        assert_eq!(config_map("a", "1").len(), CONFIG_MAP_SIZE);
+        let map = config_map("a", "1");
+        assert_eq!(map.len(), CONFIG_MAP_SIZE);
+        let map: Value = serde_json::from_slice(&map).unwrap();
+        assert_eq!(
+            (&map["metadata"]["name"], &map["data"]["marker"]),
+            (&json!("a"), &json!("1"))
+        );
         assert_eq!(node(1, 1).len(), NODE_SIZE);
         assert_eq!(node(9999, 9).len(), NODE_SIZE);
     }

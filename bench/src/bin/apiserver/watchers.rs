@@ -9,7 +9,6 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use nico_bench::client::Endpoint;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,10 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Watchers that count events.
 pub struct Watchers {
     tasks: JoinSet<anyhow::Result<()>>,
-    finished: Arc<AtomicUsize>,
-    expected: Arc<AtomicUsize>,
-    progress: Arc<Notify>,
-    number: usize,
+    /// How many events each watcher has seen.
+    seen: Vec<Arc<AtomicUsize>>,
 }
 
 impl Watchers {
@@ -32,67 +29,48 @@ impl Watchers {
         collection: &str,
         number: usize,
     ) -> anyhow::Result<Self> {
-        let mut watchers = Self {
-            tasks: JoinSet::new(),
-            finished: Arc::default(),
-            expected: Arc::new(AtomicUsize::new(usize::MAX)),
-            progress: Arc::default(),
-            number,
-        };
+        let mut tasks = JoinSet::new();
+        let mut seen = Vec::new();
         let version = resource_version(endpoint, collection).await?;
         for _ in 0..number {
             let mut client = endpoint.connect().await?;
             let path = watch_path(collection, &version);
             let mut body = client.stream(&path).await?;
-            let (finished, expected, progress) = (
-                watchers.finished.clone(),
-                watchers.expected.clone(),
-                watchers.progress.clone(),
-            );
-            watchers.tasks.spawn(async move {
-                let mut events = 0;
-                let mut told = false;
+            let events = Arc::new(AtomicUsize::new(0));
+            seen.push(events.clone());
+            tasks.spawn(async move {
                 loop {
-                    let frame = tokio::select! {
-                        frame = body.frame() => Some(frame),
-                        () = progress.notified(), if !told => None,
-                    };
-                    if let Some(frame) = frame {
-                        let frame = frame.context("a watch has ended")??;
-                        let data = frame.into_data().unwrap_or_default();
-                        ensure!(!is_error(&data), "a watch has failed: {data:?}");
-                        events += lines(&data);
-                    }
-                    if !told && events >= expected.load(Ordering::SeqCst) {
-                        told = true;
-                        finished.fetch_add(1, Ordering::SeqCst);
-                    }
+                    let frame = body.frame().await.context("a watch has ended")??;
+                    let data = frame.into_data().unwrap_or_default();
+                    ensure!(!is_error(&data), "a watch has failed: {data:?}");
+                    events.fetch_add(lines(&data), Ordering::Relaxed);
                 }
             });
         }
-        Ok(watchers)
+        Ok(Self { tasks, seen })
     }
 
     /// Waits until every watcher has seen this many events.
     pub async fn finish(mut self, events: usize) -> anyhow::Result<()> {
-        self.expected.store(events, Ordering::SeqCst);
         let deadline = Instant::now() + PATIENCE;
-        while self.finished.load(Ordering::SeqCst) < self.number {
-            self.progress.notify_waiters();
+        loop {
+            let seen = self.seen.iter().map(|seen| seen.load(Ordering::Relaxed));
+            let finished = seen.filter(|seen| *seen >= events).count();
+            if finished == self.seen.len() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the watchers do not see all events: {finished} of {} did",
+                self.seen.len()
+            );
             let step = Instant::now() + Duration::from_millis(1);
             match timeout_at(step, self.tasks.join_next()).await {
                 Ok(Some(ended)) => ended.context("a watcher has failed")??,
                 Ok(None) => bail!("there are no watchers"),
                 Err(_) => {}
             }
-            ensure!(
-                Instant::now() < deadline,
-                "the watchers do not see all events: {} of {} did",
-                self.finished.load(Ordering::SeqCst),
-                self.number
-            );
         }
-        Ok(())
     }
 }
 
@@ -112,7 +90,7 @@ pub fn watch_path(collection: &str, version: &str) -> String {
 }
 
 fn lines(data: &Bytes) -> usize {
-    data.iter().filter(|byte| **byte == b'\n').count()
+    memchr::memchr_iter(b'\n', data).count()
 }
 
 fn is_error(data: &Bytes) -> bool {
