@@ -33,7 +33,7 @@ impl Comparison {
     }
 
     /// Forgets the fields of `ignored` and all that is in them.
-    pub(super) fn without(&self, ignored: &FieldSet) -> Self {
+    pub(super) fn without(self, ignored: &FieldSet) -> Self {
         Self {
             added: self.added.difference_with_all_under(ignored),
             modified: self.modified.difference_with_all_under(ignored),
@@ -42,15 +42,15 @@ impl Comparison {
     }
 
     fn note(&mut self, element: &PathElement, change: Option<Change>, within: Comparison) {
+        self.added.insert_under(element, within.added);
+        self.modified.insert_under(element, within.modified);
+        self.removed.insert_under(element, within.removed);
         match change {
             Some(Change::Added) => self.added.insert(element.clone()),
             Some(Change::Modified) => self.modified.insert(element.clone()),
             Some(Change::Removed) => self.removed.insert(element.clone()),
             None => {}
         }
-        self.added.insert_under(element.clone(), within.added);
-        self.modified.insert_under(element.clone(), within.modified);
-        self.removed.insert_under(element.clone(), within.removed);
     }
 }
 
@@ -135,7 +135,9 @@ fn compare_fields(
     let gone = old.keys().filter(|name| !new.contains_key(*name));
     for name in new.keys().chain(gone) {
         let (change, within) = compare_value(old.get(name), new.get(name), merge_type.field(name));
-        comparison.note(&PathElement::field(name), change, within);
+        if change.is_some() || !within.is_same() {
+            comparison.note(&PathElement::field(name), change, within);
+        }
     }
     comparison
 }

@@ -74,7 +74,7 @@ pub fn apply(
     let before = managers.0.remove(&identity);
     let claimed = fields_of(&configuration, merge_type).difference(&UNOWNED_FIELDS);
     let abandoned = match &before {
-        Some(before) => before.fields.set().difference(&claimed),
+        Some(before) => before.fields.set().into_owned().difference(&claimed),
         None => FieldSet::default(),
     };
     managers.0.insert(
@@ -190,7 +190,7 @@ fn drop_abandoned(
     let pruned = remove(merged, &owned_before, merge_type);
     // Parents went with their children: what others own comes back …
     let kept = left_in(&pruned).union(&owned_now);
-    let pruned = remove(merged, &all.difference(&kept), merge_type);
+    let pruned = remove(merged, &all.clone().difference(&kept), merge_type);
     // … and so does what nobody ever owned.
     let abandoned = all
         .difference(&left_in(&pruned))

@@ -27,16 +27,26 @@ impl FieldSet {
     }
 
     /// Adds all paths of `set`, behind this step.
-    pub(super) fn insert_under(&mut self, element: PathElement, set: FieldSet) {
-        if !set.is_empty() {
-            self.children.entry(element).or_default().extend(set);
+    pub(super) fn insert_under(&mut self, element: &PathElement, set: FieldSet) {
+        if set.is_empty() {
+            return;
+        }
+        match self.children.get_mut(element) {
+            Some(present) => present.extend(set),
+            None => {
+                self.children.insert(element.clone(), set);
+            }
         }
     }
 
     fn extend(&mut self, other: FieldSet) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         self.members.extend(other.members);
         for (element, set) in other.children {
-            self.insert_under(element, set);
+            self.insert_under(&element, set);
         }
     }
 
@@ -61,7 +71,7 @@ impl FieldSet {
             }
             for step in steps {
                 let mut outer = FieldSet::default();
-                outer.insert_under(step, one);
+                outer.insert_under(&step, one);
                 one = outer;
             }
             set.extend(one);
@@ -93,37 +103,29 @@ impl FieldSet {
     }
 
     /// The paths of this set that are not in `other`.
-    pub(super) fn difference(&self, other: &FieldSet) -> FieldSet {
-        let children = self.children.iter().filter_map(|(element, set)| {
-            let rest = match other.children.get(element) {
-                Some(other) => set.difference(other),
-                None => set.clone(),
-            };
-            (!rest.is_empty()).then(|| (element.clone(), rest))
+    pub(super) fn difference(mut self, other: &FieldSet) -> FieldSet {
+        self.members
+            .retain(|element| !other.members.contains(element));
+        self.children.retain(|element, set| {
+            if let Some(other) = other.children.get(element) {
+                *set = std::mem::take(set).difference(other);
+            }
+            !set.is_empty()
         });
-        FieldSet {
-            members: self.members.difference(&other.members).cloned().collect(),
-            children: children.collect(),
-        }
+        self
     }
 
     /// The paths of this set that are neither in `other` nor behind a path of `other`.
-    pub(super) fn difference_with_all_under(&self, other: &FieldSet) -> FieldSet {
-        let children = self
-            .children
-            .iter()
-            .filter(|(element, _)| !other.members.contains(element))
-            .filter_map(|(element, set)| {
-                let rest = match other.children.get(element) {
-                    Some(other) => set.difference_with_all_under(other),
-                    None => set.clone(),
-                };
-                (!rest.is_empty()).then(|| (element.clone(), rest))
-            });
-        FieldSet {
-            members: self.members.difference(&other.members).cloned().collect(),
-            children: children.collect(),
-        }
+    pub(super) fn difference_with_all_under(mut self, other: &FieldSet) -> FieldSet {
+        self.members
+            .retain(|element| !other.members.contains(element));
+        self.children.retain(|element, set| {
+            if let Some(other) = other.children.get(element) {
+                *set = std::mem::take(set).difference_with_all_under(other);
+            }
+            !set.is_empty() && !other.members.contains(element)
+        });
+        self
     }
 
     /// Adds the named fields on the way to the paths of the set: who owns all that is in a
@@ -168,6 +170,17 @@ impl FieldSet {
             })
     }
 
+    /// Whether all paths of the set are in one that is still as managed fields write it.
+    pub(super) fn is_within_written(&self, fields: &Value) -> bool {
+        let under = |element: &PathElement| fields.get(element.to_fields_v1());
+        self.members
+            .iter()
+            .all(|element| under(element).is_some_and(is_member))
+            && self.children.iter().all(|(element, set)| {
+                under(element).is_some_and(|fields| set.is_within_written(fields))
+            })
+    }
+
     /// Reads the set as managed fields write it (`FieldsV1`).
     pub(super) fn from_fields_v1(fields: &Value) -> Option<FieldSet> {
         let mut set = FieldSet::default();
@@ -179,10 +192,10 @@ impl FieldSet {
             if !under.is_object() {
                 return None;
             }
+            set.insert_under(&element, FieldSet::from_fields_v1(under)?);
             if is_member(under) {
-                set.insert(element.clone());
+                set.insert(element);
             }
-            set.insert_under(element, FieldSet::from_fields_v1(under)?);
         }
         Some(set)
     }
@@ -242,7 +255,7 @@ mod tests {
                     if behind == 0 {
                         outer.insert(element);
                     } else {
-                        outer.insert_under(element, one);
+                        outer.insert_under(&element, one);
                     }
                     one = outer;
                 }
@@ -264,6 +277,13 @@ mod tests {
         }
 
         #[test]
+        fn a_set_is_within_another_if_nothing_is_left_without_it(a in field_set(), b in field_set()) {
+            let within = a.clone().difference(&b).is_empty();
+            prop_assert_eq!(a.is_within_written(&b.to_fields_v1()), within);
+            prop_assert!(a.is_within_written(&a.union(&b).to_fields_v1()));
+        }
+
+        #[test]
         fn union_and_intersection_do_not_depend_on_the_order(a in field_set(), b in field_set()) {
             prop_assert_eq!(a.union(&b), b.union(&a));
             prop_assert_eq!(a.intersection(&b), b.intersection(&a));
@@ -272,17 +292,17 @@ mod tests {
 
         #[test]
         fn intersection_and_difference_share_out_a_set(a in field_set(), b in field_set()) {
-            let (common, rest) = (a.intersection(&b), a.difference(&b));
+            let (common, rest) = (a.intersection(&b), a.clone().difference(&b));
             prop_assert!(common.intersection(&rest).is_empty());
             prop_assert_eq!(common.union(&rest), a);
         }
 
         #[test]
         fn nothing_is_left_of_a_set_without_itself(a in field_set(), b in field_set()) {
-            prop_assert!(a.difference(&a).is_empty());
-            prop_assert!(a.difference(&a.union(&b)).is_empty());
-            let without = a.difference_with_all_under(&b);
-            prop_assert_eq!(without.difference(&a), FieldSet::default());
+            prop_assert!(a.clone().difference(&a).is_empty());
+            prop_assert!(a.clone().difference(&a.union(&b)).is_empty());
+            let without = a.clone().difference_with_all_under(&b);
+            prop_assert_eq!(without.clone().difference(&a), FieldSet::default());
             prop_assert!(without.intersection(&b).is_empty());
         }
     }

@@ -130,10 +130,27 @@ impl OwnedFields {
         }
     }
 
+    /// These fields, and those of `other`.
+    pub(super) fn and(self, other: FieldSet) -> Self {
+        match self {
+            OwnedFields::Written(fields) if other.is_within_written(&fields) => {
+                OwnedFields::Written(fields)
+            }
+            fields => OwnedFields::Read(fields.into_set().and(other)),
+        }
+    }
+
     fn remove(&mut self, other: &FieldSet) {
         match self {
             OwnedFields::Written(fields) if !other.overlaps_written(fields) => {}
-            _ => *self = OwnedFields::Read(self.set().difference(other)),
+            _ => *self = OwnedFields::Read(self.set().into_owned().difference(other)),
+        }
+    }
+
+    fn into_set(self) -> FieldSet {
+        match self {
+            OwnedFields::Read(set) => set,
+            written => written.set().into_owned(),
         }
     }
 
@@ -171,7 +188,7 @@ impl Managers {
 
     fn read(object: &Value, read_fields: impl Fn(&Value) -> Option<OwnedFields>) -> Option<Self> {
         let mut managers = BTreeMap::new();
-        for entry in object.pointer("/metadata/managedFields")?.as_array()? {
+        for entry in managed_fields(object)?.as_array()? {
             let text = |name: &str| entry.get(name).and_then(Value::as_str);
             let api_version = text("apiVersion").filter(|version| !version.is_empty())?;
             let manager = text("manager").unwrap_or_default();
@@ -259,6 +276,11 @@ impl Managers {
             }
         }
     }
+}
+
+/// The managed fields of an object as they are written.
+pub(super) fn managed_fields(object: &Value) -> Option<&Value> {
+    object.get("metadata")?.get("managedFields")
 }
 
 fn entry(identity: &Identity, ownership: Ownership) -> Value {

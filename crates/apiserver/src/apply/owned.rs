@@ -21,18 +21,19 @@ fn collect(value: &Value, merge_type: &MergeType) -> Option<FieldSet> {
                 let element = PathElement::field(name);
                 let within = collect(value, merge_type.field(name));
                 let empty = value.as_object().is_some_and(serde_json::Map::is_empty);
-                if within.is_none() || empty || !merge_type.names_field(name) {
-                    set.insert(element.clone());
+                let is_member = within.is_none() || empty || !merge_type.names_field(name);
+                set.insert_under(&element, within.unwrap_or_default());
+                if is_member {
+                    set.insert(element);
                 }
-                set.insert_under(element, within.unwrap_or_default());
             }
         }
         Value::Array(list) => {
             let elements = items::elements(&merge_type.list, list)?;
             for (element, item) in elements.into_iter().zip(list) {
                 let within = collect(item, merge_type.element());
-                set.insert(element.clone());
-                set.insert_under(element, within.unwrap_or_default());
+                set.insert_under(&element, within.unwrap_or_default());
+                set.insert(element);
             }
         }
         _ => return None,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparison, compare};
 use super::field_set::FieldSet;
-use super::managers::{Identity, Managers, OwnedFields, Ownership, UNOWNED_FIELDS};
+use super::managers::{Identity, Managers, OwnedFields, Ownership, UNOWNED_FIELDS, managed_fields};
 use super::types::TypeInfo;
 
 /// A write that is not an apply.
@@ -54,13 +54,12 @@ pub fn track_update(
 
 /// The owners from which an update starts.
 fn managers_of_update(before: Option<&Value>, after: &Value, request: &UpdateRequest) -> Managers {
-    let managed_fields = |object: &Value| object.pointer("/metadata/managedFields").cloned();
     let stored = || before.map(Managers::of_stored).unwrap_or_default();
     let sent = managed_fields(after);
     if request.subresource.is_some() || sent == before.and_then(managed_fields) {
         return stored();
     }
-    if sent == Some(json!([{}])) {
+    if sent == Some(&json!([{}])) {
         return Managers::default();
     }
     let sent = Managers::of_client(after);
@@ -82,18 +81,18 @@ fn own_changes(
     request: &UpdateRequest,
 ) -> Managers {
     let written = comparison.added.and(comparison.modified);
-    managers.release(&written, None);
+    managers.release(&written, Some(&identity));
     managers.release(&comparison.removed, None);
     let written = written.difference(&UNOWNED_FIELDS);
     if written.is_empty() {
         return managers;
     }
     let fields = match managers.0.remove(&identity) {
-        Some(before) => before.fields.set().into_owned().and(written),
-        None => written,
+        Some(before) => before.fields.and(written),
+        None => OwnedFields::Read(written),
     };
     let ownership = Ownership {
-        fields: OwnedFields::Read(fields),
+        fields,
         api_version: request.api_version.clone(),
         time: Some(request.now.clone()),
     };

@@ -1,6 +1,7 @@
 //! POST of an object.
 
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::access::{self, Attributes, Resource};
@@ -86,6 +87,18 @@ pub fn authorize(scope: &Scope<'_>, name: &str) -> Result<(), Status> {
         .check(identity, &Attributes::Resource(wanted))
 }
 
+/// What says of a namespace whether it goes away.
+#[derive(Deserialize)]
+struct Namespace {
+    metadata: NamespaceMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamespaceMetadata {
+    deletion_timestamp: Option<String>,
+}
+
 /// Nothing is created in a namespace that does not exist or is going away.
 ///
 /// # Errors
@@ -106,8 +119,10 @@ pub async fn admit(scope: &Scope<'_>, name: &str) -> Result<(), Status> {
         .await
         .map_err(|error| api::storage_failed(&error))?
         .ok_or_else(|| Status::not_found(namespaces, namespace))?;
-    let object: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
-    if object["metadata"]["deletionTimestamp"].is_null() {
+    // Nothing else of it is read: this is done for every object that is made.
+    let found: Namespace = serde_json::from_slice(&stored.value)
+        .map_err(|error| Status::internal(format!("cannot read {key}: {error}")))?;
+    if found.metadata.deletion_timestamp.is_none() {
         return Ok(());
     }
     let why = format!(

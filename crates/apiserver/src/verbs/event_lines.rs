@@ -4,6 +4,7 @@
 //! it is decoded and written once, by the first that gets to it, whatever storage it comes from.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -20,7 +21,20 @@ const OVERHEAD: usize = 256;
 /// What an event shows: the write, in which version of the kind, in which form. A storage may
 /// write several keys at one revision. The kind counts as the thing it is: when a definition
 /// changes, its kinds are made anew.
-type Key = (Revision, Arc<str>, usize, Wanted);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    revision: Revision,
+    key: Arc<str>,
+    kind_address: usize,
+    wanted: Wanted,
+}
+
+impl Hash for Key {
+    /// The revision alone tells nearly all events apart.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.revision.hash(state);
+    }
+}
 
 /// Recent events as they are sent.
 #[derive(Debug, Default)]
@@ -50,8 +64,12 @@ impl EventLines {
         wanted: Wanted,
         write: impl FnOnce() -> Option<Bytes>,
     ) -> Option<Bytes> {
-        let kind_address = Arc::as_ptr(kind) as usize;
-        let key = (change.revision, change.key.clone(), kind_address, wanted);
+        let key = Key {
+            revision: change.revision,
+            key: change.key.clone(),
+            kind_address: Arc::as_ptr(kind) as usize,
+            wanted,
+        };
         let text = self.lock().entry(&key, kind);
         let mut length = None;
         // Others who want the same line wait for it here, and not for the lock.

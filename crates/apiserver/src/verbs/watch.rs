@@ -31,6 +31,10 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
 /// How many bytes of events are sent in one piece; one TLS record has no more.
 const PIECE: usize = 16 * 1024;
+/// How long a watch that has just sent a piece waits for more events before it sends the next one.
+/// Encrypting, sending and receiving a piece costs as much as many events in it. What comes after
+/// a pause is sent at once.
+const PIECE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A watch between two events.
 struct Watch {
@@ -48,6 +52,8 @@ struct Watch {
     /// Everything up to here has been sent.
     revision: Revision,
     ready: VecDeque<Bytes>,
+    /// When to look for changes again.
+    next_piece: Instant,
     ended: bool,
 }
 
@@ -80,6 +86,7 @@ pub async fn watch(
         deadline,
         revision: 0,
         ready: VecDeque::new(),
+        next_piece: now,
         ended: false,
     };
     watch.next_bookmark = watch.next_bookmark.min(watch.last_bookmark());
@@ -140,6 +147,7 @@ impl Watch {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(lines) = take_lines(&mut self.ready) {
+                self.next_piece = Instant::now() + PIECE_INTERVAL;
                 return Some(lines);
             }
             if self.ended {
@@ -147,6 +155,10 @@ impl Watch {
             }
             let storage = self.api.storage.clone();
             let bookmarks = self.bookmarks;
+            let changes = async {
+                sleep_until(self.next_piece).await;
+                storage.changes(&self.prefix, self.revision).await
+            };
             tokio::select! {
                 () = self.api.shutdown.cancelled() => return None,
                 () = sleep_until(self.deadline) => return None,
@@ -154,7 +166,7 @@ impl Watch {
                     self.bookmark(false);
                     self.next_bookmark = self.following_bookmark();
                 }
-                changes = storage.changes(&self.prefix, self.revision) => match changes {
+                changes = changes => match changes {
                     Ok(changes) => {
                         for change in &changes.changes {
                             self.change(change);
