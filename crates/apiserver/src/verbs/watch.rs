@@ -31,9 +31,9 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
 /// How many bytes of events are sent in one piece; one TLS record has no more.
 const PIECE: usize = 16 * 1024;
-/// How long a watch that has just sent a piece waits for more events before it sends the next one.
-/// Encrypting, sending and receiving a piece costs as much as many events in it. What comes after
-/// a pause is sent at once.
+/// How long a watch waits for more events after it had to send several in one piece. Encrypting,
+/// sending and receiving a piece costs as much as many events in it. As long as events come one by
+/// one, each is sent at once.
 const PIECE_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A watch between two events.
@@ -146,8 +146,11 @@ impl Watch {
     /// The next lines; none at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            let several = self.ready.len() > 1;
             if let Some(lines) = take_lines(&mut self.ready) {
-                self.next_piece = Instant::now() + PIECE_INTERVAL;
+                if several {
+                    self.next_piece = Instant::now() + PIECE_INTERVAL;
+                }
                 return Some(lines);
             }
             if self.ended {
