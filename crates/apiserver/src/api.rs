@@ -1,6 +1,7 @@
 //! The server's state, and the way of a request through it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -8,8 +9,9 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Access, Attributes};
+use crate::access::{Access, Attributes, Resource};
 use crate::answer::Answer;
+use crate::metrics::{Asked, Metrics};
 use crate::registry::{Kind, Registry};
 use crate::request::Request;
 use crate::request::path::{self, ResourcePath, Target};
@@ -31,6 +33,8 @@ pub struct Api {
     pub access: Access,
     /// Held while a Service is given addresses and written.
     pub addresses: Mutex<()>,
+    /// What was asked for, and how it was answered.
+    pub metrics: Metrics,
     /// Ends watches.
     pub shutdown: CancellationToken,
 }
@@ -57,6 +61,7 @@ impl Api {
             event_lines: EventLines::default(),
             access,
             addresses: Mutex::default(),
+            metrics: Metrics::default(),
             shutdown,
         }
     }
@@ -68,29 +73,53 @@ impl Api {
     pub async fn handle(self: &Arc<Self>, request: &Request) -> Result<Answer, Status> {
         let target = path::parse(&request.path);
         let attributes = Attributes::of(request, &target);
+        let kind = self.kind(&target);
+        let begun = Instant::now();
         let received = jiff::Timestamp::now();
         let decision = self.access.decide(&request.identity, &attributes);
         let answer = if decision.allowed {
-            self.answer(&target, request).await
+            self.answer(&target, kind.clone(), request).await
         } else {
             Err(attributes.forbidden(&request.identity, &decision.reason))
         };
+        let code = answer
+            .as_ref()
+            .map_or_else(|status| status.code, Answer::code);
+        let asked = match (&attributes, &target) {
+            (Attributes::Resource(wanted), Target::Resource(path)) => {
+                Asked::of(wanted.verb, Some(path), kind.as_deref())
+            }
+            (Attributes::Resource(Resource { verb, .. }) | Attributes::Path { verb, .. }, _) => {
+                Asked::of(verb, None, None)
+            }
+        };
+        self.metrics.count(asked, code, begun.elapsed());
         if let Some(audit) = self.access.audit() {
-            let code = answer
-                .as_ref()
-                .map_or_else(|status| status.code, Answer::code);
             audit.note(request, &attributes, &decision, code, received);
         }
         answer
     }
 
+    /// The kind that is served under a path.
+    fn kind(&self, target: &Target) -> Option<Arc<Kind>> {
+        let Target::Resource(path) = target else {
+            return None;
+        };
+        self.registry
+            .find(&path.group, &path.version, &path.resource)
+    }
+
     async fn answer(
         self: &Arc<Self>,
         target: &Target,
+        kind: Option<Arc<Kind>>,
         request: &Request,
     ) -> Result<Answer, Status> {
         match target {
-            Target::Resource(path) => self.resource(path.clone(), request).await,
+            Target::Resource(path) => {
+                let kind = kind.ok_or_else(Status::unknown_path)?;
+                self.resource(path.clone(), kind, request).await
+            }
             Target::Unknown => Err(Status::unknown_path()),
             target if request.method != Method::GET && request.method != Method::HEAD => {
                 tracing::debug!(?target, "only resources can be written");
@@ -100,6 +129,7 @@ impl Api {
             Target::Health { endpoint, check } => {
                 discovery::health(&*self.storage, endpoint, check.as_deref(), &request.query).await
             }
+            Target::Metrics => self.metrics.show(&*self.storage).await,
             Target::OpenApiV2 => openapi::v2(&self.registry, request),
             Target::OpenApiV3Index => Ok(openapi::v3_index(&self.registry)),
             Target::OpenApiV3 { group, version } => openapi::v3(&self.registry, group, version),
@@ -110,12 +140,9 @@ impl Api {
     async fn resource(
         self: &Arc<Self>,
         path: ResourcePath,
+        kind: Arc<Kind>,
         request: &Request,
     ) -> Result<Answer, Status> {
-        let kind = self
-            .registry
-            .find(&path.group, &path.version, &path.resource)
-            .ok_or_else(Status::unknown_path)?;
         if path.namespace.is_some() && !kind.namespaced {
             return Err(Status::unknown_path());
         }

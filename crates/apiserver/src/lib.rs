@@ -20,6 +20,7 @@ mod api;
 mod controllers;
 mod discovery;
 mod managed;
+mod metrics;
 mod objects;
 mod openapi;
 mod registry;

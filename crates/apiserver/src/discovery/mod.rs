@@ -78,7 +78,7 @@ pub fn document(registry: &Registry, target: &Target, request: &Request) -> Resu
 fn paths(groups: &[Group]) -> Vec<String> {
     let mut paths: Vec<String> = ["/api", "/apis", "/healthz", "/livez", "/readyz"]
         .into_iter()
-        .chain(["/openapi/v2", "/openapi/v3", "/version"])
+        .chain(["/metrics", "/openapi/v2", "/openapi/v3", "/version"])
         .map(str::to_owned)
         .collect();
     for group in groups {

@@ -29,6 +29,8 @@ pub enum Target {
         /// The single check, if one is named.
         check: Option<String>,
     },
+    /// `/metrics`.
+    Metrics,
     /// `/openapi/v2`.
     OpenApiV2,
     /// `/openapi/v3`.
@@ -79,6 +81,7 @@ pub fn parse(path: &str) -> Target {
         ["api"] => Target::CoreVersions,
         ["apis"] => Target::Groups,
         ["version"] => Target::Version,
+        ["metrics"] => Target::Metrics,
         ["openapi", "v2"] => Target::OpenApiV2,
         ["openapi", "v3"] => Target::OpenApiV3Index,
         ["openapi", "v3", "api", version] => Target::OpenApiV3 {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{self, Answer};
 use crate::api::{self, Api, Scope};
+use crate::metrics::Running;
 use crate::registry::Kind;
 use crate::request::media::{self, Form};
 use crate::request::options::ListOptions;
@@ -55,6 +56,8 @@ struct Watch {
     /// When to look for changes again.
     next_piece: Instant,
     ended: bool,
+    /// Counts the watch as open.
+    _running: Running,
 }
 
 /// Opens a watch.
@@ -88,6 +91,7 @@ pub async fn watch(
         ready: VecDeque::new(),
         next_piece: now,
         ended: false,
+        _running: scope.api.metrics.watch(&scope.path, &scope.kind),
     };
     watch.next_bookmark = watch.next_bookmark.min(watch.last_bookmark());
     watch.begin(&options).await?;
