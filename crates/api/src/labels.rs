@@ -13,6 +13,25 @@ pub const CLUSTER_UID: &str = "nico.homystack.com/cluster-uid";
 /// Annotation on a Machine: the disk was installed from scratch once and never will be again.
 pub const FULL_INSTALLATION_APPLIED: &str = "nico.homystack.com/fullInstallationApplied";
 
+/// Annotation on a NixosConfiguration that a rollout changes: the spec that the machine was seen
+/// to run before, as JSON. A node that fails goes back to it.
+pub const PREVIOUS_SPEC: &str = "nico.homystack.com/previous-spec";
+
+/// Annotation on a NixosConfiguration: when a rollout took the machine in hand (RFC 3339). It
+/// goes when the machine is back and its Node is Ready.
+pub const CHANGING_SINCE: &str = "nico.homystack.com/changing-since";
+
+/// Annotation on a NixosConfiguration: the rollout that failed on this machine, the step and
+/// what was said, as JSON. It goes with the next rollout.
+pub const FAILED_ROLLOUT: &str = "nico.homystack.com/failed-rollout";
+
+/// Annotation on a Node of a cluster: when NICO began to drain it (RFC 3339).
+pub const DRAINING_SINCE: &str = "nico.homystack.com/draining-since";
+
+/// Annotation with the value `true` on a Node of a cluster: NICO cordoned it, and will take
+/// that back.
+pub const CORDONED: &str = "nico.homystack.com/cordoned";
+
 /// Annotation on a Machine: the fingerprint of the changed host key that the user trusts.
 pub const RESET_HOST_KEY: &str = "nio.homystack.com/reset-host-key";
 

@@ -123,6 +123,10 @@ pub struct NixosConfigurationSpec {
     /// How the configuration is activated, confirmed and undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// Evaluate, build and copy, and leave the host as it is: `status.staged` says what would
+    /// be activated. It is activated when this becomes false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
 }
 
 /// A file beside the sources of the flake, or on the host.
@@ -275,6 +279,9 @@ pub struct NixosConfigurationStatus {
     /// Paths, below `/var/lib/nio/files`, of the files that were delivered to the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_files: Vec<String>,
+    /// What is on the host and waits for its activation, while `spec.hold` is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<StagedSystem>,
     /// The last time that a change of the host was attempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt: Option<Attempt>,
@@ -282,6 +289,19 @@ pub struct NixosConfigurationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// A system that was evaluated, built and copied to the host, and is not active.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StagedSystem {
+    /// Git commit.
+    pub commit: String,
+    /// Nix store path of the system.
+    pub system_path: String,
+    /// Version of Kubernetes in the closure, such as `1.31.4`; absent when it cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_version: Option<String>,
 }
 
 /// One attempt to change a host.

@@ -1,9 +1,11 @@
 //! What can be done about a cluster. An action carries all that it needs.
 
+use k8s_openapi::jiff::Timestamp;
 use nico_api::NixosConfiguration;
 use nico_api::names::MachineName;
 
 use crate::kubeconfig::Kubeconfig;
+use crate::plan::marks::Failure;
 use crate::role::Role;
 
 /// One change to the Kubernetes API. Doing it twice is the same as doing it once.
@@ -33,6 +35,55 @@ pub enum Action {
     CreateConfiguration(Box<NixosConfiguration>),
     /// Brings the NixosConfiguration of a machine to the wanted revision.
     UpdateConfiguration(Box<NixosConfiguration>),
+    /// Has the wanted revision copied to a machine, where it waits.
+    StageConfiguration(Box<NixosConfiguration>),
+    /// Removes the notes of a rollout: the machine is back.
+    SettleConfiguration(Box<NixosConfiguration>),
+    /// Brings a machine on which a rollout failed back to what it ran before.
+    RollBackConfiguration {
+        /// What it ran, with the notes.
+        configuration: Box<NixosConfiguration>,
+        /// How the rollout failed.
+        failure: Failure,
+    },
+    /// Notes how a rollout failed on a machine.
+    NoteFailure {
+        /// What it has, with the notes.
+        configuration: Box<NixosConfiguration>,
+        /// How the rollout failed.
+        failure: Failure,
+    },
+    /// Notes on a Node of the new cluster that it is being drained, and cordons it.
+    DrainNode {
+        /// The machine.
+        machine: MachineName,
+        /// Name of the Node.
+        node: String,
+        /// Since when.
+        since: Timestamp,
+        /// Whether it has to be cordoned.
+        cordon: bool,
+    },
+    /// Evicts a Pod of the new cluster.
+    EvictPod {
+        /// The machine.
+        machine: MachineName,
+        /// Namespace of the Pod.
+        namespace: String,
+        /// Name of the Pod.
+        name: String,
+        /// Its uid, so that no other is evicted in its place.
+        uid: String,
+    },
+    /// Takes the note off a Node of the new cluster, and the cordon if it came with the note.
+    RestoreNode {
+        /// The machine.
+        machine: MachineName,
+        /// Name of the Node.
+        node: String,
+        /// Whether to uncordon it.
+        uncordon: bool,
+    },
     /// Deletes the NixosConfiguration of a machine, which takes it off the machine.
     DeleteConfiguration {
         /// The machine.

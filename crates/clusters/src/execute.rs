@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -39,6 +40,9 @@ pub enum ExecuteError {
         /// The machine.
         machine: MachineName,
     },
+    /// There is no way to the new cluster yet.
+    #[error("the new cluster cannot be reached without its kubeconfig")]
+    NoNewCluster,
     /// Somebody else has an object of that name.
     #[error(
         "NixosConfiguration {name} exists and is not of this cluster; rename or delete it, so that the machine can be configured"
@@ -54,6 +58,7 @@ impl Categorized for ExecuteError {
         match self {
             Self::Write { source, .. } => source.category(),
             Self::ClaimLost { .. } => Category::Conflict,
+            Self::NoNewCluster => Category::Waiting,
             Self::NameTaken { .. } => Category::InvalidInput,
         }
     }
@@ -69,15 +74,22 @@ pub struct Executor<'a> {
     client: &'a Client,
     cluster: &'a KubernetesCluster,
     namespace: String,
+    new_cluster: Option<Client>,
 }
 
 impl<'a> Executor<'a> {
-    /// Does things for `cluster`, which is as fresh as the plan.
-    pub fn new(client: &'a Client, cluster: &'a KubernetesCluster) -> Self {
+    /// Does things for `cluster`, which is as fresh as the plan. `new_cluster` reaches the API
+    /// of that cluster, once it has one.
+    pub fn new(
+        client: &'a Client,
+        cluster: &'a KubernetesCluster,
+        new_cluster: Option<Client>,
+    ) -> Self {
         Self {
             client,
             cluster,
             namespace: cluster.namespace().unwrap_or_default(),
+            new_cluster,
         }
     }
 
@@ -94,7 +106,24 @@ impl<'a> Executor<'a> {
             Action::Release { machine, version } => self.release(machine, version).await,
             Action::CreateJoinToken => self.create_join_token().await,
             Action::CreateConfiguration(configuration) => self.create(configuration).await,
-            Action::UpdateConfiguration(configuration) => self.apply(configuration).await,
+            Action::UpdateConfiguration(configuration)
+            | Action::StageConfiguration(configuration)
+            | Action::SettleConfiguration(configuration)
+            | Action::RollBackConfiguration { configuration, .. }
+            | Action::NoteFailure { configuration, .. } => self.apply(configuration).await,
+            Action::DrainNode {
+                node,
+                since,
+                cordon,
+                ..
+            } => self.drain(node, *since, *cordon).await,
+            Action::EvictPod {
+                namespace,
+                name,
+                uid,
+                ..
+            } => self.evict(namespace, name, uid).await,
+            Action::RestoreNode { node, uncordon, .. } => self.restore(node, *uncordon).await,
             Action::DeleteConfiguration { name, uid, .. } => {
                 self.delete::<NixosConfiguration>(name, uid).await
             }
@@ -283,6 +312,65 @@ impl<'a> Executor<'a> {
             .await
             .map(drop)
             .map_err(doing(format!("apply NixosConfiguration {name}")))
+    }
+
+    async fn drain(&self, node: &str, since: Timestamp, cordon: bool) -> Result<(), ExecuteError> {
+        let mut patch = json!({"metadata": {"annotations": {
+            labels::DRAINING_SINCE: since.to_string(),
+        }}});
+        if cordon {
+            patch["metadata"]["annotations"][labels::CORDONED] = json!("true");
+            patch["spec"] = json!({"unschedulable": true});
+        }
+        self.patch_node(node, &patch).await
+    }
+
+    async fn restore(&self, node: &str, uncordon: bool) -> Result<(), ExecuteError> {
+        let mut patch = json!({"metadata": {"annotations": {
+            labels::DRAINING_SINCE: null, labels::CORDONED: null,
+        }}});
+        if uncordon {
+            patch["spec"] = json!({"unschedulable": null});
+        }
+        self.patch_node(node, &patch).await
+    }
+
+    async fn patch_node(&self, node: &str, patch: &Value) -> Result<(), ExecuteError> {
+        let nodes: Api<Node> = Api::all(self.new_cluster()?);
+        let patched = nodes
+            .patch_metadata(node, &parameters(), &Patch::Merge(patch))
+            .await;
+        match patched {
+            Err(error) if is_status(&error, 404) => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(doing(format!("write Node {node} of the new cluster"))),
+        }
+    }
+
+    /// Asks the new cluster to end a Pod. That a budget does not allow it is no failure: the
+    /// next look names the budget and asks again.
+    async fn evict(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ExecuteError> {
+        let pods: Api<Pod> = Api::namespaced(self.new_cluster()?, namespace);
+        let eviction = json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        });
+        let evicted: Result<Value, kube::Error> = pods
+            .create_subresource("eviction", name, &PostParams::default(), &eviction)
+            .await;
+        match evicted {
+            Err(error) if [404, 409, 429].iter().any(|code| is_status(&error, *code)) => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(doing(format!("evict Pod {namespace}/{name}"))),
+        }
+    }
+
+    fn new_cluster(&self) -> Result<Client, ExecuteError> {
+        self.new_cluster.clone().ok_or(ExecuteError::NoNewCluster)
     }
 
     /// Deletes the object of that uid; nothing happens when it is gone, or another stands there.

@@ -16,7 +16,7 @@ use nico_api::{
 };
 use serde_json::json;
 
-use crate::observed::{KubeconfigState, Observed, OwnedSecret, Source, Workload};
+use crate::observed::{KubeconfigState, Node, Observed, OwnedSecret, Source, View, Workload};
 use crate::plan::{self, Intervals, Plan};
 use crate::role::Role;
 
@@ -83,6 +83,14 @@ pub(crate) fn chosen(role: &str, count: i32) -> Plane {
         count: Some(count),
         ..Plane::default()
     }
+}
+
+/// A cluster that answers with these Nodes.
+pub(crate) fn answers(nodes: Vec<Node>) -> Workload {
+    Workload::Answers(View {
+        nodes,
+        ..View::default()
+    })
 }
 
 /// A snapshot that a test can change as the world would.
@@ -171,7 +179,11 @@ impl World {
                     };
                 }
                 Action::CreateConfiguration(configuration)
-                | Action::UpdateConfiguration(configuration) => self.store(configuration),
+                | Action::UpdateConfiguration(configuration)
+                | Action::StageConfiguration(configuration)
+                | Action::SettleConfiguration(configuration)
+                | Action::RollBackConfiguration { configuration, .. }
+                | Action::NoteFailure { configuration, .. } => self.store(configuration),
                 Action::DeleteConfiguration { machine, .. } => self.start_removal(machine.as_str()),
                 other => panic!("not expected here: {other:?}"),
             }
@@ -208,8 +220,11 @@ impl World {
         }
     }
 
-    /// A machine applies the configuration that it has.
+    /// A machine applies the configuration that it has, or stages it.
     pub(crate) fn apply(&mut self, machine: &str) {
+        if self.configuration(machine).spec.hold {
+            return self.say(machine, "Staged", "waits for its turn");
+        }
         self.report(machine, Truth::True, "Applied", "runs what is wanted");
         let configuration = self.configuration(machine);
         let status = configuration.status.get_or_insert_default();

@@ -24,9 +24,10 @@ use crate::naming;
 use crate::observed::{
     KubeconfigState, Observed, OwnedSecret, Problem, Rival, Source, Workload, claimant_uid,
 };
+use crate::plan::marks::Marks;
 use crate::plan::{readiness, selection};
 use crate::source::{Sources, chain};
-use crate::workload::Workloads;
+use crate::workload::{Detail, Workloads};
 
 /// Where everything is read from.
 pub struct Observer {
@@ -284,8 +285,15 @@ impl Observer {
             return Workload::NotAsked;
         };
         let version = secret.resource_version().unwrap_or_default();
+        let changes = |configuration: &NixosConfiguration| {
+            configuration.spec.hold || Marks::of(configuration) != Marks::default()
+        };
+        let detail = match observed.configurations.values().any(changes) {
+            true => Detail::Rollout,
+            false => Detail::Nodes,
+        };
         self.workloads
-            .nodes(observed.uid(), &version, &text, now)
+            .ask(observed.uid(), &version, &text, detail, now)
             .await
     }
 

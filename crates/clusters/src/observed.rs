@@ -117,8 +117,8 @@ pub enum KubeconfigState {
 pub enum Workload {
     /// It cannot be asked, for want of a kubeconfig.
     NotAsked,
-    /// Its Nodes.
-    Nodes(Vec<Node>),
+    /// It answers.
+    Answers(View),
     /// It does not answer.
     Unreachable {
         /// When it answered last, if it ever did to this process.
@@ -128,6 +128,30 @@ pub enum Workload {
         /// What went wrong.
         message: String,
     },
+}
+
+/// A cluster as its API shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// Its Nodes.
+    pub nodes: Vec<Node>,
+    /// Why its API says that it is not ready; `None` when it is.
+    pub not_ready: Option<String>,
+    /// Its etcd members.
+    pub etcd: Etcd,
+    /// The Pods that a drain has to move, by the name of the Node, for the Nodes that are being
+    /// drained.
+    pub draining: BTreeMap<String, Vec<DrainedPod>>,
+}
+
+/// The etcd members that the API of a cluster shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Etcd {
+    /// It shows none: the distribution keeps them to itself, or uses another database.
+    #[default]
+    Unseen,
+    /// Whether each member is healthy, by the name of its Node.
+    Members(BTreeMap<String, bool>),
 }
 
 /// A Node of the new cluster.
@@ -141,6 +165,40 @@ pub struct Node {
     pub ready: bool,
     /// Why it is not.
     pub message: String,
+    /// Whether it is cordoned.
+    pub unschedulable: bool,
+    /// Whether a taint keeps ordinary Pods away.
+    pub repels_pods: bool,
+    /// Version of its kubelet, such as `v1.31.4+k3s1`.
+    pub kubelet_version: Option<String>,
+    /// The drain that this controller began, if there is one.
+    pub drain: Option<Drain>,
+}
+
+/// A drain that this controller began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// When.
+    pub since: Timestamp,
+    /// Whether this controller cordoned the Node for it, and not somebody else before.
+    pub cordoned: bool,
+}
+
+/// A Pod that a drain has to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainedPod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid, so that no other is evicted in its place.
+    pub uid: String,
+    /// Whether it is on its way out.
+    pub is_leaving: bool,
+    /// Whether it has `emptyDir` volumes, whose data go with it.
+    pub has_empty_dir: bool,
+    /// The PodDisruptionBudget that does not allow another disruption now.
+    pub held_by: Option<String>,
 }
 
 /// Who has a machine.

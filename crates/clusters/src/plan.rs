@@ -5,7 +5,7 @@
 //! - [`topology`]: the file `cluster.nix`
 //! - [`configuration`]: the NixosConfiguration of each machine
 //! - [`readiness`]: whether a machine is what the cluster needs it to be
-//! - [`rollout`]: which machines are changed next
+//! - [`rollout`]: what a rollout does next; [`marks`]: what it notes on a configuration
 //! - [`deletion`]: what is left to do for a cluster that goes
 //! - [`status`]: what the status says
 //!
@@ -14,6 +14,7 @@
 pub mod configuration;
 pub mod deletion;
 pub mod installation;
+pub mod marks;
 pub mod readiness;
 pub mod rollout;
 pub mod selection;
@@ -27,16 +28,19 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use nico_api::kubernetes_cluster::KubernetesClusterStatus;
 use nico_api::names::MachineName;
-use nico_api::{NixosConfiguration, labels};
+use nico_api::{NixosConfiguration, NixosConfigurationSpec, labels};
+use serde_json::json;
 
 use crate::action::Action;
+use crate::naming;
 use crate::observed::{KubeconfigState, Observed, OwnedSecret, Source, Workload};
 use crate::role::Role;
 
 use configuration::Wanted;
 use installation::Installation;
+use marks::Marks;
 use readiness::Member;
-use rollout::Step;
+use rollout::{Move, Situation, Step};
 use selection::Selection;
 use topology::Topology;
 
@@ -104,17 +108,17 @@ pub fn plan(observed: &Observed, intervals: &Intervals, now: Timestamp) -> Plan 
             look_again: intervals.unready,
         };
     }
-    let assessment = assess(observed);
+    let assessment = assess(observed, now);
     let status = status::of(observed, &assessment, now);
     Plan {
-        actions: actions(observed, &assessment),
+        actions: actions(observed, &assessment, now),
         look_again: look_again(observed, &assessment, &status, intervals, now),
         status,
     }
 }
 
 /// Concludes everything that there is to know about a cluster that is to be.
-pub fn assess(observed: &Observed) -> Assessment {
+pub fn assess(observed: &Observed, now: Timestamp) -> Assessment {
     let selection = selection::select(observed);
     let wanted = match &observed.source {
         Source::Resolved { repository, commit } => Some(Wanted::new(
@@ -159,15 +163,34 @@ pub fn assess(observed: &Observed) -> Assessment {
         .filter(|member| !blocked.contains_key(&member.machine))
         .cloned()
         .collect();
-    let answers = !matches!(observed.workload, Workload::Unreachable { .. });
+    let strategy = observed.cluster.spec.rollout();
+    let step = rollout::next_step(&Situation {
+        members: &touchable,
+        workload: &observed.workload,
+        strategy: &strategy,
+        attempt: &attempt(observed, wanted.as_ref()),
+        paused: observed.cluster.spec.paused,
+        now,
+    });
     Assessment {
-        step: rollout::next_step(&touchable, answers),
+        step,
         selection,
         wanted,
         members,
         desired,
         blocked,
     }
+}
+
+/// Names a rollout: what is rolled out, how, and the user's last request to try again.
+fn attempt(observed: &Observed, wanted: Option<&Wanted>) -> String {
+    let cluster = &observed.cluster;
+    let text = json!({
+        "revision": wanted.map(Wanted::revision),
+        "strategy": cluster.spec.rollout,
+        "request": cluster.annotations().get(labels::RECONCILE_AT),
+    });
+    naming::content_hash(&text.to_string())
 }
 
 /// What every machine is told about all the others.
@@ -191,7 +214,7 @@ fn topology_of(observed: &Observed, selection: &Selection) -> Topology {
     }
 }
 
-fn actions(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
+fn actions(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Vec<Action> {
     if !has_finalizer(observed) {
         return vec![Action::AddFinalizer];
     }
@@ -215,9 +238,7 @@ fn actions(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
     if !selection.claims.is_empty() || !may_start {
         return actions;
     }
-    if !observed.cluster.spec.paused {
-        actions.extend(changes(observed, assessment));
-    }
+    actions.extend(changes(observed, assessment, now));
     actions.extend(installed(observed, assessment));
     if let KubeconfigState::Proven(kubeconfig) = &observed.kubeconfig {
         actions.push(Action::PublishKubeconfig(kubeconfig.clone()));
@@ -226,28 +247,126 @@ fn actions(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
     actions
 }
 
-/// The join token, and the configurations that are made or brought forward now.
-fn changes(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
-    let configuration = |name| assessment.desired.get(name).cloned().map(Box::new);
-    let step = &assessment.step;
-    let creations = step
-        .create
+/// The join token, and what the rollout does now.
+fn changes(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Vec<Action> {
+    let moves = &assessment.step.moves;
+    let changes = moves
         .iter()
-        .filter_map(configuration)
-        .map(Action::CreateConfiguration);
-    let updates = step
-        .update
-        .iter()
-        .filter_map(configuration)
-        .map(Action::UpdateConfiguration);
-    let changes: Vec<Action> = creations.chain(updates).collect();
+        .flat_map(|(name, what)| change(observed, assessment, name, what, now));
     match &observed.join_token {
-        OwnedSecret::Missing => [Action::CreateJoinToken]
+        OwnedSecret::Missing if !observed.cluster.spec.paused => [Action::CreateJoinToken]
             .into_iter()
             .chain(changes)
             .collect(),
-        OwnedSecret::Ours { .. } | OwnedSecret::Foreign => changes,
+        OwnedSecret::Missing | OwnedSecret::Ours { .. } | OwnedSecret::Foreign => changes.collect(),
         OwnedSecret::Unusable(_) => vec![],
+    }
+}
+
+/// The actions of one move. None while what the machine should run is not known.
+fn change(
+    observed: &Observed,
+    assessment: &Assessment,
+    machine: &MachineName,
+    what: &Move,
+    now: Timestamp,
+) -> Vec<Action> {
+    let existing = observed.configuration_of(machine);
+    let marks = existing.map(Marks::of).unwrap_or_default();
+    let desired = |hold: bool, marks: &Marks| {
+        let mut configuration = assessment.desired.get(machine)?.clone();
+        configuration.spec.hold = hold;
+        marks.write_on(&mut configuration);
+        Some(Box::new(configuration))
+    };
+    let machine = machine.clone();
+    let action = match what {
+        Move::Create => desired(false, &Marks::default()).map(Action::CreateConfiguration),
+        Move::Correct => desired(false, &Marks::default()).map(Action::UpdateConfiguration),
+        Move::Stage => {
+            let marks = Marks {
+                failure: None,
+                ..marks_before_a_change(existing, marks)
+            };
+            desired(true, &marks).map(Action::StageConfiguration)
+        }
+        Move::Activate => {
+            let marks = Marks {
+                changing_since: Some(now),
+                ..marks
+            };
+            desired(false, &marks).map(Action::UpdateConfiguration)
+        }
+        Move::Settle => desired(false, &Marks::default()).map(Action::SettleConfiguration),
+        Move::RollBack(failure) => marks.previous.clone().and_then(|previous| {
+            let mut configuration = desired(false, &Marks::default())?;
+            configuration.spec = *previous;
+            let marks = Marks {
+                failure: Some(failure.clone()),
+                ..marks
+            };
+            marks.write_on(&mut configuration);
+            Some(Action::RollBackConfiguration {
+                configuration,
+                failure: failure.clone(),
+            })
+        }),
+        Move::NoteFailure(failure) => existing.and_then(|existing| {
+            let marks = Marks {
+                failure: Some(failure.clone()),
+                ..marks
+            };
+            Some(Action::NoteFailure {
+                configuration: desired(existing.spec.hold, &marks)?,
+                failure: failure.clone(),
+            })
+        }),
+        Move::Drain { node, cordon } => Some(Action::DrainNode {
+            machine,
+            node: node.clone(),
+            since: now,
+            cordon: *cordon,
+        }),
+        Move::Restore { node, uncordon } => Some(Action::RestoreNode {
+            machine,
+            node: node.clone(),
+            uncordon: *uncordon,
+        }),
+        Move::Evict(pods) => {
+            return pods
+                .iter()
+                .map(|pod| Action::EvictPod {
+                    machine: machine.clone(),
+                    namespace: pod.namespace.clone(),
+                    name: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                })
+                .collect();
+        }
+    };
+    action.into_iter().collect()
+}
+
+/// The notes on a machine whose configuration is about to ask for something else: what it was
+/// last seen to run, and since when it is in an unknown state, if it is.
+fn marks_before_a_change(existing: Option<&NixosConfiguration>, marks: Marks) -> Marks {
+    let Some(existing) = existing else {
+        return Marks::default();
+    };
+    let is_applied = readiness::is_applied(existing);
+    let what_it_runs = || {
+        Box::new(NixosConfigurationSpec {
+            activation: None,
+            ..existing.spec.clone()
+        })
+    };
+    Marks {
+        previous: match marks.previous {
+            Some(previous) if !is_applied => Some(previous),
+            _ => Some(what_it_runs()),
+        },
+        changing_since: marks.changing_since.filter(|_| !is_applied),
+        failure: marks.failure,
     }
 }
 
@@ -318,10 +437,7 @@ fn removals(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
     let is_settled = assessment.selection.control_plane.is_complete()
         && assessment.selection.workers.is_complete()
         && !assessment.members.is_empty()
-        && assessment
-            .members
-            .iter()
-            .all(|member| member.updated && member.is_ready())
+        && assessment.members.iter().all(Member::is_current)
         && present
             .iter()
             .all(|configuration| configuration.metadata.deletion_timestamp.is_none());
@@ -362,7 +478,7 @@ fn look_again(
     if ready.is_some_and(|ready| ready.status == "True") {
         return match observed.workload {
             Workload::Unreachable { .. } => intervals.unready,
-            Workload::NotAsked | Workload::Nodes(_) => intervals.ready,
+            Workload::NotAsked | Workload::Answers(_) => intervals.ready,
         };
     }
     let applied = |member: &Member| {
@@ -370,7 +486,10 @@ fn look_again(
             && member.configuration == readiness::ConfigurationState::Applied
     };
     let is_asked =
-        assessment.members.iter().any(applied) || matches!(observed.workload, Workload::Nodes(_));
+        assessment.members.iter().any(applied) || matches!(observed.workload, Workload::Answers(_));
+    if !assessment.step.in_hand.is_empty() {
+        return intervals.starting;
+    }
     let since = ready.map_or(0, |ready| {
         now.as_second() - ready.last_transition_time.0.as_second()
     });

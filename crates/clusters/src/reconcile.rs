@@ -15,7 +15,7 @@ use crate::action::Action;
 use crate::execute::{ExecuteError, Executor};
 use crate::metrics::Metrics;
 use crate::observe::{ObserveError, Observer};
-use crate::observed::{KubeconfigState, Observed};
+use crate::observed::{KubeconfigState, Observed, Workload};
 use crate::plan::{self, Intervals, Plan};
 use crate::role::Role;
 use crate::transitions;
@@ -87,7 +87,11 @@ impl Reconciler {
     async fn execute(&self, observed: &Observed, plan: &Plan) -> Result<(), ExecuteError> {
         let namespace = observed.cluster.namespace().unwrap_or_default();
         let name = observed.name();
-        let executor = Executor::new(&self.context.client, &observed.cluster);
+        let new_cluster = match observed.workload {
+            Workload::Answers(_) => self.observer.workloads.client(observed.uid()).await,
+            Workload::NotAsked | Workload::Unreachable { .. } => None,
+        };
+        let executor = Executor::new(&self.context.client, &observed.cluster, new_cluster);
         for action in &plan.actions {
             tracing::debug!(namespace, cluster = name, ?action, "doing");
             executor.perform(action).await?;

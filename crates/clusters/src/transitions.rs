@@ -45,6 +45,24 @@ pub fn of_action(action: &Action) -> Option<Event> {
                 configuration.spec.machine_ref.name, configuration.spec.reference
             ),
         ),
+        Action::RollBackConfiguration {
+            configuration,
+            failure,
+        } => Some(warning(
+            "NodeRolledBack",
+            format!(
+                "Machine {} failed at {} and goes back to {}: {}",
+                configuration.spec.machine_ref.name,
+                failure.step,
+                configuration.spec.reference,
+                failure.message
+            ),
+        )),
+        Action::DrainNode { machine, .. } => normal(
+            "NodeDraining",
+            "Drain",
+            format!("moving Pods away from Machine {machine}"),
+        ),
         Action::PublishKubeconfig(kubeconfig) => normal(
             "KubeconfigCreated",
             "Create",
@@ -52,6 +70,11 @@ pub fn of_action(action: &Action) -> Option<Event> {
         ),
         Action::AddFinalizer
         | Action::CreateJoinToken
+        | Action::StageConfiguration(_)
+        | Action::SettleConfiguration(_)
+        | Action::NoteFailure { .. }
+        | Action::EvictPod { .. }
+        | Action::RestoreNode { .. }
         | Action::DeleteConfiguration { .. }
         | Action::MarkInstalled { .. }
         | Action::DeleteSecret { .. }
@@ -96,6 +119,14 @@ pub fn between(before: &KubernetesClusterStatus, after: &KubernetesClusterStatus
             "NodeFailed" => events.push(warning("NodeFailed", rolling.message.clone())),
             _ => {}
         }
+    }
+    let is_blocked = |status: &KubernetesClusterStatus| {
+        condition::find(&status.conditions, kind::ROLLING_OUT)
+            .filter(|rolling| rolling.reason == "DrainBlocked")
+            .map(|rolling| rolling.message.clone())
+    };
+    if let (None, Some(message)) = (is_blocked(before), is_blocked(after)) {
+        events.push(warning("DrainBlocked", message));
     }
     if let Some(ready) = became(kind::CONTROL_PLANE_READY, "True") {
         events.push(normal("ControlPlaneReady", ready.message.clone()));

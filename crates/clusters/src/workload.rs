@@ -1,20 +1,31 @@
-//! What the new clusters say of their Nodes.
+//! What the new clusters say of themselves.
+//!
+//! - [`view`]: what one answer holds
+
+mod view;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node as KubernetesNode;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::Client;
 
 use crate::kubeconfig;
-use crate::observed::{Node, Workload};
+use crate::observed::{Node, View, Workload};
 use crate::source::chain;
 
 /// How long a new cluster may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// How the Nodes are.
+    Nodes,
+    /// Also all that decides whether a Node may go down.
+    Rollout,
+}
 
 /// Clients for the new clusters, and what each said last.
 #[derive(Default)]
@@ -31,16 +42,23 @@ struct Known {
 }
 
 impl Workloads {
-    /// The Nodes of the cluster with `uid`, by the kubeconfig `text` of the Secret that has the
+    /// What the cluster with `uid` says, by the kubeconfig `text` of the Secret that has the
     /// resourceVersion `version`.
-    pub async fn nodes(&self, uid: &str, version: &str, text: &str, now: Timestamp) -> Workload {
+    pub async fn ask(
+        &self,
+        uid: &str,
+        version: &str,
+        text: &str,
+        detail: Detail,
+        now: Timestamp,
+    ) -> Workload {
         let known = self.known(uid);
         let mut known = known.lock().await;
-        match known.ask(version, text).await {
-            Ok(nodes) => {
+        match known.ask(version, text, detail).await {
+            Ok(view) => {
                 known.last_answer = Some(now);
-                known.last_nodes = Some(nodes.clone());
-                Workload::Nodes(nodes)
+                known.last_nodes = Some(view.nodes.clone());
+                Workload::Answers(view)
             }
             Err(message) => Workload::Unreachable {
                 last_answer: known.last_answer,
@@ -48,6 +66,13 @@ impl Workloads {
                 message: format!("the API of the new cluster does not answer: {message}"),
             },
         }
+    }
+
+    /// A client for the cluster with `uid`, once it was asked.
+    pub async fn client(&self, uid: &str) -> Option<Client> {
+        let known = self.known(uid);
+        let known = known.lock().await;
+        known.client.as_ref().map(|(_, client)| client.clone())
     }
 
     /// Forgets the cluster with `uid`.
@@ -65,18 +90,15 @@ impl Workloads {
 }
 
 impl Known {
-    async fn ask(&mut self, version: &str, text: &str) -> Result<Vec<Node>, String> {
-        let client = self.client(version, text).await?;
-        let nodes: Api<KubernetesNode> = Api::all(client);
-        let request = ListParams::default();
-        let list = tokio::time::timeout(DEADLINE, nodes.list(&request))
+    async fn ask(&mut self, version: &str, text: &str, detail: Detail) -> Result<View, String> {
+        let client = self.connect(version, text).await?;
+        tokio::time::timeout(DEADLINE, view::read(&client, detail))
             .await
             .map_err(|_| format!("no answer within {} s", DEADLINE.as_secs()))?
-            .map_err(|error| chain(&error))?;
-        Ok(list.items.iter().map(summary).collect())
+            .map_err(|error| chain(&error))
     }
 
-    async fn client(&mut self, version: &str, text: &str) -> Result<Client, String> {
+    async fn connect(&mut self, version: &str, text: &str) -> Result<Client, String> {
         if let Some((made_from, client)) = &self.client
             && made_from == version
         {
@@ -87,54 +109,5 @@ impl Known {
             .map_err(|error| chain(&error))?;
         self.client = Some((version.to_owned(), client.clone()));
         Ok(client)
-    }
-}
-
-fn summary(node: &KubernetesNode) -> Node {
-    let status = node.status.as_ref();
-    let addresses = status
-        .and_then(|status| status.addresses.as_ref())
-        .into_iter()
-        .flatten()
-        .map(|address| address.address.clone());
-    let ready = status
-        .and_then(|status| status.conditions.as_ref())
-        .and_then(|conditions| {
-            conditions
-                .iter()
-                .find(|condition| condition.type_ == "Ready")
-        });
-    Node {
-        name: node.name_any(),
-        addresses: addresses.collect(),
-        ready: ready.is_some_and(|ready| ready.status == "True"),
-        message: ready
-            .and_then(|ready| ready.message.clone().or_else(|| ready.reason.clone()))
-            .unwrap_or_else(|| "it has no condition Ready".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_node_without_a_condition_is_not_ready() {
-        let node = |conditions| {
-            let node = json!({"metadata": {"name": "cp-01"}, "status": {"conditions": conditions,
-                "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
-            summary(&serde_json::from_value(node).unwrap())
-        };
-        assert!(!node(json!([])).ready);
-        let ready = node(json!([{"type": "Ready", "status": "True"}]));
-        assert!(ready.ready);
-        assert_eq!(ready.addresses, ["10.0.0.1"]);
-        let unknown =
-            node(json!([{"type": "Ready", "status": "Unknown", "message": "no heartbeat"}]));
-        assert_eq!(
-            (unknown.ready, unknown.message.as_str()),
-            (false, "no heartbeat")
-        );
     }
 }

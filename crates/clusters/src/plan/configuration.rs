@@ -92,6 +92,7 @@ impl Wanted {
                 },
                 additional_files: self.files(&cluster_name, cluster, machine),
                 activation: None,
+                hold: false,
             },
         );
         configuration.metadata = ObjectMeta {
@@ -158,7 +159,8 @@ pub fn owner(cluster: &KubernetesCluster) -> Option<OwnerReference> {
 /// Whether `existing` asks for the same as `desired`.
 ///
 /// `fullInstall` does not count: it is decided once, and what comes of it is told by the
-/// machine. Fields that this controller does not set (`activation`) are the user's.
+/// machine. Nor does `hold`, which says when, not what. Fields that this controller does not
+/// set (`activation`) are the user's.
 pub fn asks_for_the_same(
     existing: &NixosConfigurationSpec,
     desired: &NixosConfigurationSpec,
@@ -166,6 +168,7 @@ pub fn asks_for_the_same(
     let comparable = |spec: &NixosConfigurationSpec| NixosConfigurationSpec {
         full_install: false,
         activation: None,
+        hold: false,
         ..spec.clone()
     };
     comparable(existing) == comparable(desired)

@@ -2,13 +2,16 @@
 
 use nico_api::condition;
 use nico_api::names::MachineName;
+use nico_api::nixos_configuration::Step;
 use nico_api::nixos_configuration::conditions::{READY, STALLED};
+use nico_api::reason::ConfigurationReason as Reason;
 use nico_api::{Machine, NixosConfiguration};
 
 use crate::observed::{Node, Observed, Workload};
 use crate::role::Role;
 
 use super::configuration::asks_for_the_same;
+use super::marks::Marks;
 
 /// A machine of the cluster, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +25,12 @@ pub struct Member {
     /// Whether the configuration asks for the wanted revision. Also true while it is not known
     /// which revision is wanted: then no change is.
     pub updated: bool,
-    /// Its Node in the new cluster.
+    /// How its Node in the new cluster is.
     pub node: NodeState,
+    /// Its Node, as it was last seen.
+    pub seen: Option<Node>,
+    /// What rollouts noted on its configuration.
+    pub marks: Marks,
 }
 
 /// How far the configuration of a machine is.
@@ -35,6 +42,11 @@ pub enum ConfigurationState {
     Removing,
     /// It was never on the machine yet.
     New(Progress),
+    /// An earlier state of it is on the machine, the present one is being copied there.
+    Staging(Progress),
+    /// An earlier state of it is on the machine, and the present one waits there. With the
+    /// version of Kubernetes in it, if that can be told.
+    Staged(Option<String>),
     /// An earlier state of it is on the machine, the present one is not.
     Behind(Progress),
     /// The machine runs it.
@@ -42,12 +54,28 @@ pub enum ConfigurationState {
 }
 
 /// What the machine layer says of a configuration that is not applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Reason and message of its condition `Ready`.
     pub message: String,
-    /// Whether nothing more is tried until something changes.
-    pub is_stalled: bool,
+    /// The step that the last attempt reached.
+    pub step: Option<Step>,
+    /// What holds it up.
+    pub obstacle: Obstacle,
+}
+
+/// What holds a configuration up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nothing, or what goes away by itself.
+    #[default]
+    None,
+    /// The machine does not answer over SSH.
+    Unreachable,
+    /// The system was not activated, or the host went back. It is tried again by itself.
+    NotActivated,
+    /// Nothing more is tried until something changes.
+    Stalled,
 }
 
 /// How the Node of a machine is.
@@ -70,28 +98,57 @@ pub enum NodeState {
 }
 
 impl Member {
-    /// Whether the machine runs what its configuration asks for and, once the new cluster can
-    /// be asked, its Node is Ready.
+    /// Whether the machine does its work: what was last brought to it runs, it is not in the
+    /// middle of a change, and, once the new cluster can be asked, its Node is Ready.
     pub fn is_ready(&self) -> bool {
-        self.configuration == ConfigurationState::Applied
-            && matches!(
-                self.node,
-                NodeState::NotAsked | NodeState::Ready | NodeState::Unknown { was_ready: true }
-            )
+        use ConfigurationState::{Absent, Applied, Behind, New, Removing, Staged, Staging};
+        let runs_something = match self.configuration {
+            Applied | Staging(_) | Staged(_) => true,
+            Absent | Removing | New(_) | Behind(_) => false,
+        };
+        runs_something && self.is_undisturbed() && self.node_is_ready()
+    }
+
+    /// Whether the machine is ready and runs the wanted revision.
+    pub fn is_current(&self) -> bool {
+        self.updated && self.configuration == ConfigurationState::Applied && self.is_ready()
+    }
+
+    /// Whether the machine serves the cluster, whatever the machine layer thinks of it.
+    pub fn is_alive(&self) -> bool {
+        self.is_undisturbed()
+            && match self.node {
+                NodeState::NotAsked => self.is_ready(),
+                _ => self.node_is_ready(),
+            }
+    }
+
+    /// Whether the Node is Ready, as far as anybody can be asked.
+    pub fn node_is_ready(&self) -> bool {
+        matches!(
+            self.node,
+            NodeState::NotAsked | NodeState::Ready | NodeState::Unknown { was_ready: true }
+        )
+    }
+
+    /// Whether no rollout took the machine in hand and left it in an unknown state.
+    fn is_undisturbed(&self) -> bool {
+        self.marks.changing_since.is_none() || self.configuration == ConfigurationState::Applied
     }
 
     /// What the machine waits for, after its name; `None` when it is ready.
     pub fn waits_for(&self) -> Option<String> {
-        let progress = |progress: &Progress| progress.message.clone();
         match &self.configuration {
             ConfigurationState::Absent => Some("has no configuration yet".to_owned()),
             ConfigurationState::Removing => Some("is losing its configuration".to_owned()),
             ConfigurationState::New(state) | ConfigurationState::Behind(state) => {
-                Some(progress(state))
+                Some(state.message.clone())
             }
-            ConfigurationState::Applied => match &self.node {
+            ConfigurationState::Staging(_)
+            | ConfigurationState::Staged(_)
+            | ConfigurationState::Applied => match &self.node {
                 NodeState::NotAsked | NodeState::Ready | NodeState::Unknown { was_ready: true } => {
-                    None
+                    (!self.is_undisturbed()).then(|| "waits for a change that heals it".to_owned())
                 }
                 NodeState::Unknown { was_ready: false } => {
                     Some("cannot be asked for in the new cluster".to_owned())
@@ -102,12 +159,20 @@ impl Member {
         }
     }
 
+    /// What the machine layer says, while the wanted state is not on the machine.
+    pub fn progress(&self) -> Option<&Progress> {
+        match &self.configuration {
+            ConfigurationState::New(progress)
+            | ConfigurationState::Staging(progress)
+            | ConfigurationState::Behind(progress) => Some(progress),
+            _ => None,
+        }
+    }
+
     /// Whether nothing more is tried on the machine until something changes.
     pub fn is_stalled(&self) -> bool {
-        match &self.configuration {
-            ConfigurationState::New(state) | ConfigurationState::Behind(state) => state.is_stalled,
-            _ => false,
-        }
+        self.progress()
+            .is_some_and(|progress| progress.obstacle == Obstacle::Stalled)
     }
 }
 
@@ -124,12 +189,15 @@ pub fn judge(
         (Some(existing), Some(desired)) => asks_for_the_same(&existing.spec, &desired.spec),
         (existing, _) => existing.is_some(),
     };
+    let (node, seen) = node_state(observed, machine);
     Member {
         machine: machine.clone(),
         role,
         configuration: existing.map_or(ConfigurationState::Absent, configuration_state),
         updated,
-        node: node_state(observed, machine),
+        node,
+        seen,
+        marks: existing.map(Marks::of).unwrap_or_default(),
     }
 }
 
@@ -137,13 +205,14 @@ pub fn judge(
 pub fn kubeconfig_sources(observed: &Observed, control_plane: &[MachineName]) -> Vec<MachineName> {
     control_plane
         .iter()
-        .filter(|machine| {
-            observed.configuration_of(machine).is_some_and(|existing| {
-                configuration_state(existing) == ConfigurationState::Applied
-            })
-        })
+        .filter(|machine| observed.configuration_of(machine).is_some_and(is_applied))
         .cloned()
         .collect()
+}
+
+/// Whether the machine runs what `existing` asks for.
+pub fn is_applied(existing: &NixosConfiguration) -> bool {
+    configuration_state(existing) == ConfigurationState::Applied
 }
 
 fn configuration_state(existing: &NixosConfiguration) -> ConfigurationState {
@@ -153,49 +222,76 @@ fn configuration_state(existing: &NixosConfiguration) -> ConfigurationState {
     let status = existing.status.clone().unwrap_or_default();
     let is_about_this_spec = status.observed_generation.is_some()
         && status.observed_generation == existing.metadata.generation;
-    let ready = condition::find(&status.conditions, READY);
-    if is_about_this_spec && ready.is_some_and(|ready| ready.status == "True") {
+    let ready = condition::find(&status.conditions, READY).filter(|_| is_about_this_spec);
+    if ready.is_some_and(|ready| ready.status == "True") {
         return ConfigurationState::Applied;
     }
+    let has_reason = |reason: Reason| ready.is_some_and(|ready| ready.reason == reason.as_str());
+    if existing.spec.hold && has_reason(Reason::Staged) {
+        let staged = status.staged.as_ref();
+        return ConfigurationState::Staged(
+            staged.and_then(|staged| staged.kubernetes_version.clone()),
+        );
+    }
     let progress = Progress {
-        message: match ready.filter(|_| is_about_this_spec) {
+        message: match ready {
             Some(ready) => format!("{}: {}", ready.reason, ready.message),
             None => "configuration is not taken up yet".to_owned(),
         },
-        is_stalled: is_about_this_spec && condition::is_true(&status.conditions, STALLED),
+        step: status
+            .last_attempt
+            .as_ref()
+            .filter(|_| is_about_this_spec)
+            .and_then(|attempt| attempt.step),
+        obstacle: if is_about_this_spec && condition::is_true(&status.conditions, STALLED) {
+            Obstacle::Stalled
+        } else if has_reason(Reason::MachineNotReachable) {
+            Obstacle::Unreachable
+        } else if [
+            Reason::ActivationFailed,
+            Reason::RolledBack,
+            Reason::NotConfirmed,
+        ]
+        .into_iter()
+        .any(has_reason)
+        {
+            Obstacle::NotActivated
+        } else {
+            Obstacle::None
+        },
     };
-    if status.applied_commit.is_some() {
-        ConfigurationState::Behind(progress)
-    } else {
-        ConfigurationState::New(progress)
+    match (status.applied_commit.is_some(), existing.spec.hold) {
+        (true, true) => ConfigurationState::Staging(progress),
+        (true, false) => ConfigurationState::Behind(progress),
+        (false, _) => ConfigurationState::New(progress),
     }
 }
 
-fn node_state(observed: &Observed, name: &MachineName) -> NodeState {
+fn node_state(observed: &Observed, name: &MachineName) -> (NodeState, Option<Node>) {
     let nodes = match &observed.workload {
-        Workload::NotAsked => return NodeState::NotAsked,
-        Workload::Nodes(nodes)
-        | Workload::Unreachable {
+        Workload::NotAsked => return (NodeState::NotAsked, None),
+        Workload::Answers(view) => &view.nodes,
+        Workload::Unreachable {
             last_nodes: Some(nodes),
             ..
         } => nodes,
         Workload::Unreachable {
             last_nodes: None, ..
         } => {
-            return NodeState::Unknown {
-                was_ready: was_ready(observed, name),
-            };
+            let was_ready = was_ready(observed, name);
+            return (NodeState::Unknown { was_ready }, None);
         }
     };
     let machine = observed.machines.get(name);
-    match nodes
+    let seen = nodes
         .iter()
-        .find(|node| is_node_of(node, name, machine.map(AsRef::as_ref)))
-    {
+        .find(|node| is_node_of(node, name, machine.map(AsRef::as_ref)));
+    let state = match seen {
         None => NodeState::Missing,
         Some(node) if node.ready => NodeState::Ready,
         Some(node) => NodeState::NotReady(node.message.clone()),
-    }
+    };
+    (state, seen.cloned())
 }
 
 fn was_ready(observed: &Observed, name: &MachineName) -> bool {
@@ -230,7 +326,7 @@ fn is_node_of(node: &Node, name: &MachineName, machine: Option<&Machine>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{self, World};
+    use crate::fixtures::{self, World, answers};
 
     fn node(name: &str, addresses: &[&str], ready: bool) -> Node {
         Node {
@@ -238,6 +334,7 @@ mod tests {
             addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
             ready,
             message: "kubelet stopped posting status".to_owned(),
+            ..Node::default()
         }
     }
 
@@ -265,19 +362,16 @@ mod tests {
             node("x", &["cp-01.lan"], true),
             node("x", &["10.0.0.1"], true),
         ] {
-            assert!(
-                member(Workload::Nodes(vec![node.clone()])).is_ready(),
-                "{node:?}"
-            );
+            assert!(member(answers(vec![node.clone()])).is_ready(), "{node:?}");
         }
-        let other = member(Workload::Nodes(vec![node("cp-02", &["10.0.0.2"], true)]));
+        let other = member(answers(vec![node("cp-02", &["10.0.0.2"], true)]));
         assert_eq!(other.node, NodeState::Missing);
         assert!(!other.is_ready());
     }
 
     #[test]
     fn a_node_that_is_not_ready_makes_its_machine_not_ready() {
-        let member = member(Workload::Nodes(vec![node("cp-01", &[], false)]));
+        let member = member(answers(vec![node("cp-01", &[], false)]));
         assert!(!member.is_ready());
         assert!(member.waits_for().unwrap().contains("kubelet stopped"));
     }

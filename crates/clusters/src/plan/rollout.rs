@@ -1,242 +1,381 @@
-//! Which machines are changed next.
+//! What a rollout does next.
 //!
 //! The first configuration of a machine is applied at once, for all machines together: nothing
-//! runs there that could break. A machine that runs something is changed alone, workers before
-//! control planes, and only while every other is ready, or is itself waiting for this change.
+//! runs there that could break. A machine that runs something goes through [`Stage`]s: the
+//! wanted revision is copied to every machine before the first is touched; then workers are
+//! changed within their budget and control planes one at a time; a machine that fails stops the
+//! rollout and goes back to what it ran.
+//!
+//! Where a machine stands is told from its configuration, the notes on it and its Node, and from
+//! nothing that a process remembers.
+//!
+//! - [`stage`]: where a machine stands
+//! - [`failure`]: whether a machine failed
+//! - [`order`]: which role goes first, and which changes of the version are refused
+//! - [`workers`], [`control_plane`]: who may be taken in hand now
+//! - [`drain`]: how Pods are moved away
 
+mod control_plane;
+mod drain;
+mod failure;
+mod order;
+mod stage;
+mod workers;
+
+use k8s_openapi::jiff::Timestamp;
+use nico_api::kubernetes_cluster::{FailurePolicy, RolloutOrder, RolloutStrategy};
 use nico_api::names::MachineName;
 
+use crate::observed::{DrainedPod, Workload};
 use crate::role::Role;
 
-use super::readiness::{ConfigurationState, Member};
+use super::marks::Failure;
+use super::readiness::{ConfigurationState, Member, Obstacle};
 
-/// What a change does next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Step {
-    /// Machines that get a configuration for the first time.
-    pub create: Vec<MachineName>,
-    /// Machines whose configuration is brought to the wanted revision.
-    pub update: Vec<MachineName>,
-    /// Machines that must be ready before the next one is taken.
-    pub waits_for: Vec<MachineName>,
+pub use order::Order;
+pub use stage::Stage;
+
+/// Everything that decides what a rollout does.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The machines, in the order in which they were chosen.
+    pub members: &'a [Member],
+    /// What the cluster says of itself.
+    pub workload: &'a Workload,
+    /// How the user wants changes rolled out.
+    pub strategy: &'a RolloutStrategy,
+    /// Names this rollout: another commit, another strategy or a request to try again makes it
+    /// another one, for which earlier failures do not count.
+    pub attempt: &'a str,
+    /// Whether no other machine may be taken in hand.
+    pub paused: bool,
+    /// The time.
+    pub now: Timestamp,
 }
 
-/// Decides what to change now.
-///
-/// Pure: the same members give the same step. `may_disturb` is false while no machine that is
-/// well may be taken in hand, because the cluster's API does not answer; one that is down may
-/// be, or a change that broke the API could never be corrected.
-pub fn next_step(members: &[Member], may_disturb: bool) -> Step {
-    let mut step = Step::default();
-    let mut outdated: Vec<&Member> = vec![];
-    for member in members {
-        let machine = || member.machine.clone();
-        match &member.configuration {
-            ConfigurationState::Absent => step.create.push(machine()),
-            ConfigurationState::Removing => step.waits_for.push(machine()),
-            ConfigurationState::New(_) if !member.updated => step.update.push(machine()),
-            _ if !member.updated => outdated.push(member),
-            _ if !member.is_ready() => step.waits_for.push(machine()),
-            _ => {}
+/// What a rollout does now, and what it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What is done with which machine, in this order.
+    pub moves: Vec<(MachineName, Move)>,
+    /// Machines that were taken in hand and are not back.
+    pub in_hand: Vec<MachineName>,
+    /// What it waits for, a sentence each.
+    pub waits_for: Vec<String>,
+    /// What a person should know about what it does, a sentence each.
+    pub remarks: Vec<String>,
+    /// Where the rollout stands.
+    pub state: State,
+    /// Which role goes first, once that is decided.
+    pub order: Option<Order>,
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Every machine runs what is wanted, or is about to for the first time.
+    #[default]
+    Finished,
+    /// The wanted revision is copied to the machines; none is touched yet.
+    Staging,
+    /// Machines are changed, one after the other.
+    Changing,
+    /// The cluster could not bear that the next machine goes down.
+    Unhealthy,
+    /// Pods cannot be moved away from the machine in hand.
+    DrainBlocked,
+    /// Nothing is begun because the user says so.
+    Paused,
+    /// A machine failed.
+    Failed {
+        /// The machine.
+        machine: MachineName,
+        /// How.
+        failure: Failure,
+    },
+    /// The change is not one that rolls out by itself.
+    Refused(String),
+}
+
+/// What is done with one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// It gets its first configuration.
+    Create,
+    /// Its first configuration, which never worked, is brought to the wanted revision.
+    Correct,
+    /// The wanted revision is copied to it and waits there.
+    Stage,
+    /// Its Node is to be drained from now on.
+    Drain {
+        /// Name of the Node.
+        node: String,
+        /// Whether it has to be cordoned for that.
+        cordon: bool,
+    },
+    /// Pods are evicted from its Node.
+    Evict(Vec<DrainedPod>),
+    /// The wanted revision is activated.
+    Activate,
+    /// It is back: the notes about it are removed.
+    Settle,
+    /// Its Node takes Pods again.
+    Restore {
+        /// Name of the Node.
+        node: String,
+        /// Whether it was cordoned for the drain, and not by somebody else before.
+        uncordon: bool,
+    },
+    /// It failed and goes back to what it ran before.
+    RollBack(Failure),
+    /// It failed and stays as it is.
+    NoteFailure(Failure),
+}
+
+/// A member, and where it stands.
+#[derive(Clone, Debug)]
+struct Placed<'a> {
+    member: &'a Member,
+    stage: Stage,
+}
+
+impl Placed<'_> {
+    fn is_of(&self, role: Role) -> bool {
+        self.member.role == role
+    }
+
+    /// Whether the closure can be waited for: a machine that is down and does not answer holds
+    /// nobody up.
+    fn holds_staging_up(&self) -> bool {
+        match self.stage {
+            Stage::Outdated => true,
+            Stage::Staging => {
+                let is_unreachable = self
+                    .member
+                    .progress()
+                    .is_some_and(|progress| progress.obstacle == Obstacle::Unreachable);
+                self.member.is_alive() || !is_unreachable
+            }
+            _ => false,
         }
     }
-    // A machine that is down already goes first: the change may be what brings it back, and
-    // taking another one down beside it would make two.
-    outdated.sort_by_key(|member| (member.is_ready(), member.role == Role::ControlPlane));
-    let all_settled = step.waits_for.is_empty() && step.create.is_empty() && step.update.is_empty();
-    if let Some(next) = outdated.first()
-        && all_settled
-        && (may_disturb || !next.is_ready())
-    {
-        step.update.push(next.machine.clone());
+}
+
+/// Decides what a rollout does now.
+///
+/// Pure: the same situation gives the same step.
+pub fn next_step(situation: &Situation<'_>) -> Step {
+    let placed: Vec<Placed<'_>> = situation
+        .members
+        .iter()
+        .map(|member| Placed {
+            member,
+            stage: stage::of(member, situation.attempt),
+        })
+        .collect();
+    let mut step = Step {
+        in_hand: placed
+            .iter()
+            .filter(|node| node.stage.is_in_hand())
+            .map(|node| node.member.machine.clone())
+            .collect(),
+        ..Step::default()
+    };
+    let failed = placed.iter().find_map(|node| {
+        let failure = failure::of(situation, node)?;
+        Some((node.member.machine.clone(), failure))
+    });
+    if !situation.paused {
+        step.join(&placed);
+    }
+    for node in &placed {
+        step.go_on(situation, node, failed.is_some());
+    }
+    let is_finished = placed.iter().all(|node| !node.stage.is_part_of_a_change());
+    if let Some((machine, failure)) = failed {
+        step.state = State::Failed { machine, failure };
+    } else if is_finished {
+        step.state = State::Finished;
+    } else if situation.paused && step.in_hand.is_empty() {
+        step.state = State::Paused;
+    } else if !situation.paused {
+        step.begin(situation, &placed);
+    } else if step.state == State::Finished {
+        step.state = State::Changing;
     }
     step
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::readiness::{NodeState, Progress};
-    use proptest::prelude::*;
-
-    fn progress() -> Progress {
-        Progress {
-            message: String::new(),
-            is_stalled: false,
-        }
+impl Step {
+    fn push(&mut self, node: &Placed<'_>, what: Move) {
+        self.moves.push((node.member.machine.clone(), what));
     }
 
-    /// Members from words such as `cp-01 old ready`: a name that tells the role, `none`, `new`
-    /// (never applied), `old` or `current`, and `ready` or `down`.
-    fn members(lines: &[&str]) -> Vec<Member> {
-        lines
-            .iter()
-            .map(|line| {
-                let words: Vec<&str> = line.split(' ').collect();
-                let [name, state, health] = words[..] else {
-                    panic!("{line}");
-                };
-                Member {
-                    machine: name.parse().unwrap(),
-                    role: if name.starts_with("cp") {
-                        Role::ControlPlane
-                    } else {
-                        Role::Worker
-                    },
-                    configuration: match state {
-                        "none" => ConfigurationState::Absent,
-                        "new" | "new-old" => ConfigurationState::New(progress()),
-                        _ if health == "failed" => ConfigurationState::Behind(progress()),
-                        _ => ConfigurationState::Applied,
-                    },
-                    updated: matches!(state, "current" | "new"),
-                    node: match health {
-                        "down" => NodeState::NotReady(String::new()),
-                        _ => NodeState::Ready,
-                    },
+    /// First configurations, which disturb nobody.
+    fn join(&mut self, placed: &[Placed<'_>]) {
+        for node in placed {
+            match &node.member.configuration {
+                ConfigurationState::Absent => self.push(node, Move::Create),
+                ConfigurationState::New(_) if !node.member.updated => {
+                    self.push(node, Move::Correct);
                 }
-            })
-            .collect()
-    }
-
-    fn changed(lines: &[&str]) -> Vec<String> {
-        let step = next_step(&members(lines), true);
-        step.create
-            .iter()
-            .chain(&step.update)
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    #[test]
-    fn the_first_configuration_goes_to_all_machines_at_once() {
-        assert_eq!(
-            changed(&["cp-01 none -", "cp-02 none -", "w-01 none -"]),
-            ["cp-01", "cp-02", "w-01"]
-        );
-    }
-
-    #[test]
-    fn a_configuration_that_never_worked_is_corrected_on_all_machines_at_once() {
-        assert_eq!(
-            changed(&["cp-01 new-old -", "w-01 new-old -"]),
-            ["cp-01", "w-01"]
-        );
-    }
-
-    #[test]
-    fn workers_change_one_at_a_time_before_control_planes() {
-        let table: &[(&[&str], &[&str])] = &[
-            (
-                &["cp-01 old ready", "w-01 old ready", "w-02 old ready"],
-                &["w-01"],
-            ),
-            (
-                &["cp-01 old ready", "w-01 current ready", "w-02 old ready"],
-                &["w-02"],
-            ),
-            (
-                &["cp-01 old ready", "cp-02 old ready", "w-01 current ready"],
-                &["cp-01"],
-            ),
-            (
-                &[
-                    "cp-01 current ready",
-                    "cp-02 old ready",
-                    "w-01 current ready",
-                ],
-                &["cp-02"],
-            ),
-            (&["cp-01 current ready", "w-01 current ready"], &[]),
-        ];
-        for (lines, expected) in table {
-            assert_eq!(changed(lines), *expected, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn the_next_machine_waits_until_the_last_one_is_ready_again() {
-        assert_eq!(
-            changed(&["cp-01 old ready", "w-01 current down", "w-02 old ready"]),
-            [""; 0]
-        );
-        assert_eq!(
-            changed(&["cp-01 old ready", "w-01 current failed", "w-02 old ready"]),
-            [""; 0]
-        );
-    }
-
-    #[test]
-    fn a_machine_that_is_down_gets_the_change_first() {
-        assert_eq!(
-            changed(&["cp-01 old ready", "cp-02 old failed", "w-01 old ready"]),
-            ["cp-02"]
-        );
-    }
-
-    #[test]
-    fn nothing_that_runs_is_touched_while_it_must_not_be_disturbed() {
-        let update = |lines: &[&str]| next_step(&members(lines), false).update.len();
-        assert_eq!(update(&["cp-01 old ready", "w-01 old ready"]), 0);
-        assert_eq!(
-            update(&["cp-01 old failed", "w-01 old ready"]),
-            1,
-            "it is down already"
-        );
-    }
-
-    fn any_member() -> impl Strategy<Value = (bool, &'static str, &'static str)> {
-        (
-            any::<bool>(),
-            prop::sample::select(vec!["none", "new", "new-old", "old", "current"]),
-            prop::sample::select(vec!["ready", "down", "failed"]),
-        )
-    }
-
-    fn lines(members: &[(bool, &str, &str)]) -> Vec<String> {
-        members
-            .iter()
-            .enumerate()
-            .map(|(number, (is_control, state, health))| {
-                format!(
-                    "{}-{number} {state} {health}",
-                    if *is_control { "cp" } else { "w" }
-                )
-            })
-            .collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_machine_that_runs_is_never_taken_while_another_is_down(cluster in prop::collection::vec(any_member(), 0..8)) {
-            let lines = lines(&cluster);
-            let members = members(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-            let step = next_step(&members, true);
-            let find = |name: &MachineName| members.iter().find(|member| member.machine == *name).unwrap();
-            let disturbed: Vec<&Member> = step.update.iter().map(find).filter(|member| member.is_ready()).collect();
-            prop_assert!(disturbed.len() <= 1);
-            if !disturbed.is_empty() {
-                prop_assert!(members.iter().all(Member::is_ready), "{:?}", members);
+                _ => {}
             }
         }
+    }
 
-        #[test]
-        fn every_rollout_without_faults_ends(cluster in prop::collection::vec(any_member(), 0..8)) {
-            let lines = lines(&cluster);
-            let mut members = members(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-            for _ in 0..2 * members.len() + 2 {
-                let step = next_step(&members, true);
-                for member in &mut members {
-                    if step.create.contains(&member.machine) || step.update.contains(&member.machine) {
-                        member.updated = true;
-                    }
-                    if member.updated {
-                        member.configuration = ConfigurationState::Applied;
-                        member.node = NodeState::Ready;
-                    }
+    /// Brings a machine on that was taken in hand.
+    fn go_on(&mut self, situation: &Situation<'_>, node: &Placed<'_>, is_halted: bool) {
+        let drained = node.member.seen.as_ref().and_then(|seen| {
+            let drain = seen.drain?;
+            Some((seen, drain))
+        });
+        match node.stage {
+            Stage::Draining if !is_halted => self.go_on_draining(situation, node),
+            Stage::Changing { .. } => self.go_on_changing(situation, node),
+            _ => {
+                if node.stage == Stage::Arrived {
+                    self.push(node, Move::Settle);
+                }
+                let is_back = node.member.is_alive() && node.member.node_is_ready();
+                if let Some((seen, drain)) = drained.filter(|_| is_back) {
+                    let node_name = seen.name.clone();
+                    self.push(
+                        node,
+                        Move::Restore {
+                            node: node_name,
+                            uncordon: drain.cordoned,
+                        },
+                    );
                 }
             }
-            prop_assert!(members.iter().all(|member| member.updated && member.is_ready()));
         }
+    }
+
+    fn go_on_draining(&mut self, situation: &Situation<'_>, node: &Placed<'_>) {
+        let Some(pods) = drain::remaining(situation, node.member) else {
+            self.waits_for
+                .push(format!("the Pods of {} are not known", node.member.machine));
+            return;
+        };
+        if pods.is_empty() {
+            self.push(node, Move::Activate);
+            return;
+        }
+        if let Some(failure) = failure::of_drain(situation, node, &pods) {
+            self.push(node, Move::NoteFailure(failure));
+            return;
+        }
+        if !pods.waiting.is_empty() {
+            self.waits_for
+                .push(format!("draining {}: {}", node.member.machine, pods));
+        }
+        if pods.is_blocked {
+            self.state = State::DrainBlocked;
+        }
+        if !pods.evict.is_empty() {
+            self.push(node, Move::Evict(pods.evict));
+        }
+    }
+
+    fn go_on_changing(&mut self, situation: &Situation<'_>, node: &Placed<'_>) {
+        let Some(failure) = failure::of(situation, node) else {
+            let why = node
+                .member
+                .waits_for()
+                .unwrap_or_else(|| "is being changed".to_owned());
+            self.waits_for
+                .push(format!("{} {why}", node.member.machine));
+            return;
+        };
+        match situation.strategy.on_failure {
+            FailurePolicy::Stop => {}
+            FailurePolicy::RollBackNode if node.member.marks.previous.is_some() => {
+                self.push(node, Move::RollBack(failure));
+            }
+            FailurePolicy::RollBackNode => self.push(node, Move::NoteFailure(failure)),
+        }
+    }
+
+    /// Copies the wanted revision to the machines and, when it is everywhere, takes the next
+    /// ones in hand.
+    fn begin(&mut self, situation: &Situation<'_>, placed: &[Placed<'_>]) {
+        for node in placed.iter().filter(|node| node.stage == Stage::Outdated) {
+            self.push(node, Move::Stage);
+        }
+        let unstaged: Vec<&Placed<'_>> = placed
+            .iter()
+            .filter(|node| node.holds_staging_up())
+            .collect();
+        if !unstaged.is_empty() {
+            if self.in_hand.is_empty() {
+                self.state = State::Staging;
+            }
+            self.waits_for.extend(unstaged.iter().map(|node| {
+                let why = node.member.progress().map(|progress| &progress.message);
+                let why = why.map_or("gets the wanted revision", String::as_str);
+                format!("{} is not prepared: {why}", node.member.machine)
+            }));
+            return;
+        }
+        if self.state == State::Finished {
+            self.state = State::Changing;
+        }
+        let order = match order::decide(situation.strategy.order, situation.members) {
+            Ok(order) => order,
+            Err(refusal) => {
+                self.state = State::Refused(refusal);
+                return;
+            }
+        };
+        self.take_next(situation, placed, &order);
+        self.order = Some(order);
+    }
+
+    fn take_next(&mut self, situation: &Situation<'_>, placed: &[Placed<'_>], order: &Order) {
+        let is_control_plane_turn = is_turn_of(Role::ControlPlane, placed, order.first);
+        let is_workers_turn = is_turn_of(Role::Worker, placed, order.first);
+        let mut refusals = vec![];
+        match control_plane::next(situation, placed, is_control_plane_turn) {
+            Ok(Some(node)) => self.take(situation, node),
+            Ok(None) => {}
+            Err(why) => refusals.push(why),
+        }
+        if is_workers_turn {
+            match workers::next(situation, placed) {
+                Ok(nodes) => nodes
+                    .into_iter()
+                    .for_each(|node| self.take(situation, node)),
+                Err(why) => refusals.push(why),
+            }
+        }
+        self.remarks = control_plane::remarks(situation, placed, is_control_plane_turn);
+        let takes_nothing = self.in_hand.is_empty() && self.moves.is_empty();
+        if takes_nothing && !refusals.is_empty() {
+            self.state = State::Unhealthy;
+        }
+        self.waits_for.extend(refusals);
+    }
+
+    fn take(&mut self, situation: &Situation<'_>, node: &Placed<'_>) {
+        let begin = drain::begin(situation, node.member).unwrap_or(Move::Activate);
+        self.push(node, begin);
     }
 }
+
+/// Whether machines of the role may be taken in hand: the role that goes second waits until all
+/// machines of the first are back, but for those that do not answer.
+fn is_turn_of(role: Role, placed: &[Placed<'_>], first: RolloutOrder) -> bool {
+    let first = match first {
+        RolloutOrder::ControlPlaneFirst => Role::ControlPlane,
+        RolloutOrder::WorkersFirst | RolloutOrder::Auto => Role::Worker,
+    };
+    role == first
+        || placed
+            .iter()
+            .filter(|node| node.is_of(first))
+            .all(|node| !node.stage.is_part_of_a_change() || node.stage == Stage::Staging)
+}
+
+#[cfg(test)]
+mod tests;

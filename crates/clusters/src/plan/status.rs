@@ -20,6 +20,7 @@ use super::Assessment;
 use super::deletion::Deletion;
 use super::installation::Installation;
 use super::readiness::{ConfigurationState, Member, NodeState};
+use super::rollout::{Order, State, Step};
 use super::selection::PlaneSelection;
 
 /// How long the new cluster may be silent before its condition becomes `Unknown`, in seconds.
@@ -61,8 +62,9 @@ pub fn of(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Kuber
     let kubeconfig = report.kubeconfig_available(&control_plane);
     let nodes = report.nodes_healthy();
     let rolling_out = report.rolling_out();
-    let ready = report.ready(&selected, &source, &control_plane, &data_plane, &kubeconfig);
-    let phase = report.phase(&ready, &source, &control_plane);
+    let planes = [&control_plane, &data_plane];
+    let ready = report.ready(&selected, &source, &rolling_out, planes, &kubeconfig);
+    let phase = report.phase(&ready, &source);
 
     let mut status = report.counts();
     status.phase = Some(phase);
@@ -230,7 +232,7 @@ impl Report<'_> {
                 Some((Installation::Refused, _))
             )
         };
-        let is_applied = |member: &&Member| member.configuration == ConfigurationState::Applied;
+        let is_applied = |member: &&Member| member.progress().is_none();
         if members.iter().any(|member| member.is_stalled()) {
             Reason::ConfigurationFailed
         } else if members.iter().find(is_refused).is_some() {
@@ -292,7 +294,7 @@ impl Report<'_> {
                     self.nodes_by_last_answer()
                 }
             }
-            Workload::Nodes(_) => self.nodes_by_last_answer(),
+            Workload::Answers(_) => self.nodes_by_last_answer(),
         }
     }
 
@@ -316,7 +318,6 @@ impl Report<'_> {
     }
 
     fn rolling_out(&self) -> Verdict {
-        let members = &self.assessment.members;
         let Some(rollout) = self.rollout() else {
             return Verdict::new(
                 false,
@@ -328,53 +329,22 @@ impl Report<'_> {
             "{} of {} nodes run the wanted revision",
             rollout.updated, rollout.total
         );
-        if !self.is_changing() {
-            return Verdict::new(false, Reason::Finished, progress);
-        }
-        if let Some(failed) = members
-            .iter()
-            .find(|member| member.updated && member.is_stalled())
-        {
-            let why = self.waits_for(failed).unwrap_or_default();
-            return Verdict::new(false, Reason::NodeFailed, format!("{progress}; {why}"));
-        }
-        if self.observed.cluster.spec.paused && rollout.current.is_empty() {
-            return Verdict::new(
-                false,
-                Reason::Paused,
-                format!("{progress}; spec.paused is true"),
-            );
-        }
-        let message = format!("{progress}; {}", rollout.message.unwrap_or_default());
-        Verdict::new(true, Reason::Updating, message)
+        let (goes_on, reason, rest) = match &self.assessment.step.state {
+            State::Finished => return Verdict::new(false, Reason::Finished, progress),
+            State::Staging => (true, Reason::Staging, rollout.message),
+            State::Changing => (true, Reason::Updating, rollout.message),
+            State::Unhealthy => (true, Reason::ClusterNotHealthy, rollout.message),
+            State::DrainBlocked => (true, Reason::DrainBlocked, rollout.message),
+            State::Paused => (false, Reason::Paused, rollout.message),
+            State::Failed { .. } => (false, Reason::NodeFailed, rollout.message),
+            State::Refused(_) => (false, Reason::VersionChangeRefused, rollout.message),
+        };
+        let rest = rest.unwrap_or_default();
+        Verdict::new(goes_on, reason, format!("{progress}; {rest}"))
     }
 
-    /// Whether a machine that runs something is to run, or is about to run, something else.
     fn is_changing(&self) -> bool {
-        self.assessment.members.iter().any(|member| {
-            matches!(
-                member.configuration,
-                ConfigurationState::Behind(_) | ConfigurationState::Applied
-            ) && (!member.updated || self.is_in_hand(member))
-        })
-    }
-
-    /// Whether the machine was changed and is not ready again.
-    fn is_in_hand(&self, member: &Member) -> bool {
-        member.updated
-            && match &member.configuration {
-                ConfigurationState::Behind(_) => true,
-                ConfigurationState::Applied => {
-                    !member.is_ready() && self.was_in_hand(&member.machine)
-                }
-                _ => false,
-            }
-    }
-
-    fn was_in_hand(&self, machine: &MachineName) -> bool {
-        previous(self.observed)
-            .rollout
-            .is_some_and(|rollout| rollout.current.iter().any(|name| name == machine.as_str()))
+        self.assessment.step.state != State::Finished
     }
 
     /// The rollout that is under way, or the last one.
@@ -391,34 +361,21 @@ impl Report<'_> {
         if continued.is_none() && !self.is_changing() {
             return previous(self.observed).rollout;
         }
+        let step = &self.assessment.step;
         let members = &self.assessment.members;
-        let done = |member: &&Member| member.updated && member.is_ready();
-        let current: Vec<String> = members
-            .iter()
-            .filter(|member| self.is_in_hand(member))
-            .map(|member| member.machine.to_string())
-            .collect();
-        let waiting: Vec<String> = members
-            .iter()
-            .filter(|member| self.is_in_hand(member))
-            .filter_map(|member| self.waits_for(member))
-            .collect();
-        let message = match (waiting.is_empty(), self.is_changing()) {
-            (_, false) => "finished".to_owned(),
-            (true, true) => "taking the next node".to_owned(),
-            (false, true) => format!("waiting for {}", waiting.join("; ")),
-        };
+        let decided = step.order.as_ref().map(|order| order.first);
+        let before = continued.as_ref().and_then(|last| last.order);
         Some(RolloutStatus {
             target_commit: revision.commit,
             target_hash: revision.configuration_hash,
-            order: Some(RolloutOrder::WorkersFirst),
-            updated: count(members.iter().filter(done)),
+            order: decided.or(before),
+            updated: count(members.iter().filter(|member| member.is_current())),
             total: count(members.iter()),
-            current,
+            current: step.in_hand.iter().map(ToString::to_string).collect(),
             started_at: continued
                 .and_then(|last| last.started_at)
                 .or(Some(Time(self.now))),
-            message: Some(message),
+            message: Some(rollout_message(step)),
         })
     }
 
@@ -438,17 +395,21 @@ impl Report<'_> {
         &self,
         selected: &Verdict,
         source: &Verdict,
-        control_plane: &Verdict,
-        data_plane: &Verdict,
+        rolling_out: &Verdict,
+        planes: [&Verdict; 2],
         kubeconfig: &Verdict,
     ) -> Verdict {
         if let OwnedSecret::Unusable(problem) = &self.observed.join_token {
             return Verdict::new(false, problem.reason, &*problem.message);
         }
         let has_started = self.observed.has_started();
+        if has_started && self.is_changing() {
+            return Verdict::new(false, rolling_out.reason, &*rolling_out.message);
+        }
         let before_start = [selected, source].into_iter().filter(|_| !has_started);
         let stands_in_the_way = before_start
-            .chain([control_plane, data_plane, kubeconfig])
+            .chain(planes)
+            .chain([kubeconfig])
             .find(|verdict| !verdict.holds());
         match stands_in_the_way {
             Some(verdict) => Verdict::new(false, verdict.reason, &*verdict.message),
@@ -463,21 +424,44 @@ impl Report<'_> {
         }
     }
 
-    fn phase(&self, ready: &Verdict, source: &Verdict, control_plane: &Verdict) -> Phase {
+    fn phase(&self, ready: &Verdict, source: &Verdict) -> Phase {
         let needs_change = match &self.observed.source {
             Source::Unresolved(problem) => problem.needs_change && !source.holds(),
             Source::Resolved { .. } => false,
         };
+        let is_stuck = matches!(
+            self.assessment.step.state,
+            State::Failed { .. } | State::Refused(_)
+        );
         let is_stalled = self.assessment.members.iter().any(Member::is_stalled);
+        let selection = &self.assessment.selection;
+        let serves = [
+            (Role::ControlPlane, &selection.control_plane),
+            (Role::Worker, &selection.workers),
+        ]
+        .map(|(role, plane)| self.serves(role, plane));
+        // Once every node ran the same revision, a node that changes in its turn is no setback.
+        let is_established = previous(self.observed).revision.is_some();
         if ready.holds() {
             Phase::Ready
-        } else if needs_change || is_stalled {
+        } else if needs_change || is_stuck || is_stalled {
             Phase::Failed
-        } else if control_plane.holds() && self.observed.has_started() {
+        } else if is_established && serves == [true, true] {
+            Phase::Ready
+        } else if serves[0] && self.observed.has_started() {
             Phase::ControlPlaneReady
         } else {
             Phase::Provisioning
         }
+    }
+
+    /// Whether every machine of the plane is ready, or in the hands of the rollout.
+    fn serves(&self, role: Role, plane: &PlaneSelection) -> bool {
+        let in_hand = &self.assessment.step.in_hand;
+        plane.is_complete()
+            && self
+                .members(role)
+                .all(|member| member.is_ready() || in_hand.contains(&member.machine))
     }
 
     /// Everything but phase and conditions.
@@ -489,11 +473,7 @@ impl Report<'_> {
         let data_plane = self.plane(Role::Worker, &selection.workers);
         let is_published = matches!(self.observed.kubeconfig, KubeconfigState::Published { .. });
         let everybody_runs_it = !self.assessment.members.is_empty()
-            && self
-                .assessment
-                .members
-                .iter()
-                .all(|member| member.updated && member.is_ready());
+            && self.assessment.members.iter().all(Member::is_current);
         KubernetesClusterStatus {
             control_plane_ready: Some(format!("{}/{}", control_plane.ready, control_plane.total)),
             data_plane_ready: Some(format!("{}/{}", data_plane.ready, data_plane.total)),
@@ -521,9 +501,43 @@ impl Report<'_> {
         PlaneStatus {
             ready: count(ready.iter()),
             total: i32::try_from(plane.wanted).unwrap_or(i32::MAX),
-            updated: count(self.members(role).filter(|member| member.updated)),
+            updated: count(self.members(role).filter(|member| {
+                member.updated && member.configuration == ConfigurationState::Applied
+            })),
             ready_machines: ready,
         }
+    }
+}
+
+/// What a rollout does or waits for, for a person.
+fn rollout_message(step: &Step) -> String {
+    let mut parts = match &step.state {
+        State::Finished => vec!["finished".to_owned()],
+        State::Failed { machine, failure } => vec![format!(
+            "{machine} failed at {}: {}",
+            failure.step, failure.message
+        )],
+        State::Refused(why) => vec![why.clone()],
+        State::Paused => vec!["spec.paused is true".to_owned()],
+        State::Staging => vec!["preparing every machine".to_owned()],
+        State::Changing | State::Unhealthy | State::DrainBlocked => match &step.order {
+            Some(order) => vec![format!("{} because {}", order_name(order), order.why)],
+            None => vec![],
+        },
+    };
+    if !step.in_hand.is_empty() {
+        let names: Vec<&str> = step.in_hand.iter().map(MachineName::as_str).collect();
+        parts.push(format!("in hand: {}", names.join(", ")));
+    }
+    parts.extend(step.waits_for.iter().cloned());
+    parts.extend(step.remarks.iter().cloned());
+    parts.join("; ")
+}
+
+fn order_name(order: &Order) -> &'static str {
+    match order.first {
+        RolloutOrder::ControlPlaneFirst => "control planes go first",
+        RolloutOrder::WorkersFirst | RolloutOrder::Auto => "workers go first",
     }
 }
 

@@ -5,8 +5,10 @@ use nico_api::kubernetes_cluster::{Phase, conditions as kind};
 
 use super::Intervals;
 use crate::action::Action;
-use crate::fixtures::{World, at, chosen, name, named};
+use crate::fixtures::{World, answers, at, chosen, name, named};
 use crate::observed::{KubeconfigState, Node, OwnedSecret, Problem, Source, Workload};
+use kube::ResourceExt;
+use nico_api::labels;
 use nico_api::reason::ClusterReason;
 
 fn words(world: &World) -> Vec<String> {
@@ -21,6 +23,17 @@ fn words(world: &World) -> Vec<String> {
             Action::CreateJoinToken => "join token".to_owned(),
             Action::CreateConfiguration(made) => format!("create {}", made.spec.machine_ref.name),
             Action::UpdateConfiguration(made) => format!("update {}", made.spec.machine_ref.name),
+            Action::StageConfiguration(made) => format!("stage {}", made.spec.machine_ref.name),
+            Action::SettleConfiguration(made) => format!("settle {}", made.spec.machine_ref.name),
+            Action::RollBackConfiguration { configuration, .. } => {
+                format!("roll back {}", configuration.spec.machine_ref.name)
+            }
+            Action::NoteFailure { configuration, .. } => {
+                format!("note failure {}", configuration.spec.machine_ref.name)
+            }
+            Action::DrainNode { node, .. } => format!("drain {node}"),
+            Action::EvictPod { name, .. } => format!("evict {name}"),
+            Action::RestoreNode { node, .. } => format!("restore {node}"),
             Action::DeleteConfiguration { machine, .. } => format!("remove {machine}"),
             Action::MarkInstalled { machine, .. } => format!("installed {machine}"),
             Action::PublishKubeconfig(_) => "publish".to_owned(),
@@ -122,35 +135,121 @@ fn nothing_is_created_while_the_source_is_not_resolved() {
     assert_eq!(world.plan().status.phase, Some(Phase::Failed));
 }
 
-#[test]
-fn a_new_commit_goes_to_one_worker_at_a_time_and_then_to_one_control_plane_at_a_time() {
-    let mut world = home().applied();
-    push(&mut world, "b");
-    let mut order = vec![];
-    for _ in 0..5 {
-        let changes = words(&world);
-        assert_eq!(changes.len(), 1, "{changes:?}");
-        order.extend(changes);
+/// Everything that is done until nothing is left to do, by machines that apply at once.
+fn run(world: &mut World) -> Vec<String> {
+    let mut done = vec![];
+    for _ in 0..60 {
+        let changes = words(world);
+        if changes.is_empty() {
+            return done;
+        }
+        done.extend(changes);
         world.step();
-        assert_eq!(words(&world), [""; 0], "nothing while it is not ready");
-        assert_eq!(condition(&world, kind::ROLLING_OUT).0, "True");
         world.apply_all();
     }
-    assert_eq!(
-        order,
-        [
-            "update w-01",
-            "update w-02",
-            "update cp-01",
-            "update cp-02",
-            "update cp-03"
-        ]
-    );
-    world.step();
+    panic!("it does not end: {done:?}");
+}
+
+#[test]
+fn a_new_commit_is_prepared_everywhere_then_goes_to_workers_then_to_control_planes() {
+    let mut world = home().applied();
+    push(&mut world, "b");
+    let machines = ["w-01", "w-02", "cp-01", "cp-02", "cp-03"];
+    let in_turn = machines
+        .iter()
+        .flat_map(|machine| [format!("update {machine}"), format!("settle {machine}")]);
+    let prepared = ["cp-01", "cp-02", "cp-03", "w-01", "w-02"].map(|name| format!("stage {name}"));
+    let expected: Vec<String> = prepared.into_iter().chain(in_turn).collect();
+    assert_eq!(run(&mut world), expected);
     assert_eq!(condition(&world, kind::ROLLING_OUT).1, "Finished");
     assert_eq!(
         world.plan().status.revision.unwrap().short_commit,
         "bbbbbbb"
+    );
+}
+
+#[test]
+fn while_a_rollout_goes_on_the_cluster_is_not_ready_and_its_phase_stays() {
+    let mut world = home().applied().with_secrets();
+    world.step();
+    assert_eq!(world.plan().status.phase, Some(Phase::Ready));
+    push(&mut world, "b");
+    for (reason, applies) in [("Staging", false), ("Staging", true), ("Updating", false)] {
+        assert_eq!(condition(&world, kind::READY).1, reason);
+        assert_eq!(condition(&world, kind::ROLLING_OUT).0, "True");
+        assert_eq!(world.plan().status.phase, Some(Phase::Ready));
+        world.step();
+        if applies {
+            world.apply_all();
+        }
+    }
+    assert_eq!(words(&world), [""; 0], "nothing while it is not ready");
+    let status = world.plan().status;
+    assert_eq!(status.rollout.unwrap().current, ["w-01"]);
+    assert_eq!(status.phase, Some(Phase::Ready));
+}
+
+#[test]
+fn a_node_that_fails_goes_back_to_what_it_ran_and_the_rollout_can_be_given_another_target() {
+    let mut world = home().applied();
+    push(&mut world, "b");
+    world.step();
+    world.apply_all();
+    assert_eq!(words(&world), ["update w-01"]);
+    world.step();
+    world.say("w-01", "ActivationFailed", "exit status 4");
+    assert_eq!(words(&world), ["roll back w-01"]);
+    world.step();
+    let spec = &world.configuration("w-01").spec;
+    assert_eq!(
+        (spec.reference.as_str(), spec.hold),
+        (&*"a".repeat(40), false)
+    );
+    world.apply_all();
+    assert_eq!(words(&world), [""; 0], "the others keep what they have");
+    let (_, reason, message) = condition(&world, kind::ROLLING_OUT);
+    assert_eq!(reason, "NodeFailed");
+    assert!(
+        message.contains("w-01 failed at Apply: ActivationFailed: exit status 4"),
+        "{message}"
+    );
+    assert_eq!(world.plan().status.phase, Some(Phase::Failed));
+
+    let mut again = world.clone();
+    let request = labels::RECONCILE_AT.to_owned();
+    again
+        .observed
+        .cluster
+        .annotations_mut()
+        .insert(request, "now".to_owned());
+    assert_eq!(words(&again), ["stage w-01"]);
+
+    push(&mut world, "c");
+    run(&mut world);
+    assert_eq!(
+        world.plan().status.revision.unwrap().short_commit,
+        "ccccccc"
+    );
+}
+
+#[test]
+fn going_back_to_the_old_commit_ends_a_rollout_that_failed() {
+    let mut world = home().applied();
+    push(&mut world, "b");
+    world.step();
+    world.apply_all();
+    world.step();
+    world.say("w-01", "RolledBack", "nobody confirmed");
+    world.step();
+    push(&mut world, "a");
+    run(&mut world);
+    assert_eq!(condition(&world, kind::ROLLING_OUT).1, "Finished");
+    assert!(
+        world
+            .observed
+            .configurations
+            .values()
+            .all(|it| !it.spec.hold)
     );
 }
 
@@ -256,9 +355,9 @@ fn a_cluster_is_ready_when_its_nodes_are_and_its_kubeconfig_is_there() {
         ready,
         ..Node::default()
     };
-    world.observed.workload = Workload::Nodes(vec![node("cp-01", true)]);
+    world.observed.workload = answers(vec![node("cp-01", true)]);
     assert_eq!(condition(&world, kind::READY).1, "WaitingForNodes");
-    world.observed.workload = Workload::Nodes(vec![node("cp-01", true), node("w-01", true)]);
+    world.observed.workload = answers(vec![node("cp-01", true), node("w-01", true)]);
     let plan = world.step();
     assert_eq!(plan.status.phase, Some(Phase::Ready));
     assert_eq!(plan.status.data_plane_ready.as_deref(), Some("1/1"));
@@ -267,7 +366,7 @@ fn a_cluster_is_ready_when_its_nodes_are_and_its_kubeconfig_is_there() {
         Some("home-kubeconfig")
     );
     assert_eq!(plan.look_again, Intervals::default().ready);
-    world.observed.workload = Workload::Nodes(vec![node("cp-01", true), node("w-01", false)]);
+    world.observed.workload = answers(vec![node("cp-01", true), node("w-01", false)]);
     assert_eq!(world.plan().status.phase, Some(Phase::ControlPlaneReady));
     assert_eq!(condition(&world, kind::NODES_HEALTHY).0, "False");
 }
@@ -275,7 +374,7 @@ fn a_cluster_is_ready_when_its_nodes_are_and_its_kubeconfig_is_there() {
 #[test]
 fn silence_of_the_new_cluster_changes_nothing_but_the_condition_about_it() {
     let mut world = World::of_one_control_plane().applied().with_secrets();
-    world.observed.workload = Workload::Nodes(vec![Node {
+    world.observed.workload = answers(vec![Node {
         name: "cp-01".to_owned(),
         ready: true,
         ..Node::default()
@@ -311,6 +410,9 @@ fn silence_of_the_new_cluster_changes_nothing_but_the_condition_about_it() {
         assert_eq!(world.plan().status.phase, Some(Phase::Ready));
     }
     push(&mut world, "b");
+    assert_eq!(words(&world), ["stage cp-01"]);
+    world.step();
+    world.apply_all();
     assert_eq!(words(&world), [""; 0], "no step is taken on doubt");
 }
 
@@ -323,19 +425,19 @@ fn a_worker_that_is_no_longer_wanted_leaves_when_all_others_are_well() {
     )
     .applied();
     world.observed.cluster.spec.data_plane = Some(named(&["w-01"]));
-    let mut seen = vec![];
-    for _ in 0..4 {
-        seen.extend(words(&world));
-        world.step();
-        if world.observed.configurations["home-w-02"]
-            .metadata
-            .deletion_timestamp
-            .is_none()
-        {
-            world.apply_all();
-        }
-    }
-    assert_eq!(seen, ["update w-01", "update cp-01", "remove w-02"]);
+    let seen = run(&mut world);
+    assert_eq!(
+        seen,
+        [
+            "stage cp-01",
+            "stage w-01",
+            "update w-01",
+            "settle w-01",
+            "update cp-01",
+            "settle cp-01",
+            "remove w-02"
+        ]
+    );
     world.finish_removal("w-02");
     assert_eq!(words(&world), ["release w-02"]);
 }
