@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, ResourceExt};
-use nico_api::{KubernetesCluster, NixosConfiguration, labels};
+use nico_api::{KubernetesCluster, labels};
 use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::context::Context;
@@ -26,7 +26,7 @@ use crate::observe::Observer;
 use crate::reconcile::{Error, Reconciler};
 use crate::settings::Settings;
 use crate::source::{Sources, chain};
-use crate::triggers::{self, GuardedCluster, GuardedMachine};
+use crate::triggers::{self, GuardedCluster, GuardedConfiguration, GuardedMachine};
 use crate::workload::Workloads;
 
 /// A conflict is over as soon as it is seen: the wait only keeps two clusters out of step.
@@ -81,12 +81,15 @@ pub async fn run_with(
     .default_backoff()
     .modify(triggers::forget_what_decides_nothing);
     let machine_changes = triggers::changes_that_matter(reflector(machines_writer, machine_events));
-    let configuration_changes = watcher(
-        Api::<DeserializeGuard<NixosConfiguration>>::all(client.clone()),
-        Config::default().labels(labels::CLUSTER),
+    let (configurations, configurations_writer) = store();
+    let configuration_events = watcher(
+        Api::<GuardedConfiguration>::all(client.clone()),
+        Config::default(),
     )
     .default_backoff()
-    .touched_objects();
+    .modify(triggers::forget_what_it_configures);
+    let configuration_changes =
+        reflector(configurations_writer, configuration_events).touched_objects();
     let secret_changes = watcher(
         Api::<PartialObjectMeta<Secret>>::all(client.clone()),
         Config::default().labels(labels::CLUSTER),
@@ -108,6 +111,7 @@ pub async fn run_with(
                 sources: Sources::new(client.clone(), &settings),
                 client,
                 machines: machines.clone(),
+                configurations,
                 clusters: clusters.clone(),
                 hosts,
                 workloads: Workloads::default(),

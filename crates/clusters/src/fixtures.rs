@@ -118,6 +118,7 @@ impl World {
                 rivals: vec![],
                 gone_clusters: std::collections::BTreeSet::new(),
                 configurations: BTreeMap::new(),
+                configured_by_others: BTreeMap::new(),
                 source: Source::Resolved {
                     repository: "https://git.example/clusters.git".parse().unwrap(),
                     commit: "a".repeat(40).parse().unwrap(),

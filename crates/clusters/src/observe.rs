@@ -27,6 +27,7 @@ use crate::observed::{
 use crate::plan::marks::Marks;
 use crate::plan::{readiness, selection};
 use crate::source::{Sources, chain};
+use crate::triggers::GuardedConfiguration;
 use crate::workload::{Detail, Workloads};
 
 /// Where everything is read from.
@@ -35,6 +36,8 @@ pub struct Observer {
     pub client: Client,
     /// All Machines, as last heard.
     pub machines: Store<DeserializeGuard<Machine>>,
+    /// All NixosConfigurations, as last heard, without most of what is in them.
+    pub configurations: Store<GuardedConfiguration>,
     /// All clusters, as last heard.
     pub clusters: Store<DeserializeGuard<KubernetesCluster>>,
     /// Git.
@@ -106,6 +109,7 @@ impl Observer {
             gone_clusters: self.gone_clusters(namespace, &cluster, &machines).await?,
             rivals: self.rivals(namespace, &cluster),
             configurations: self.configurations(namespace, &cluster).await?,
+            configured_by_others: self.configured_by_others(namespace, &cluster),
             source: Source::Unresolved(Problem {
                 reason: ClusterReason::Deleting,
                 message: "the cluster is being deleted".to_owned(),
@@ -239,6 +243,24 @@ impl Observer {
                         .as_ref()
                         .is_some_and(|status| !status.applied_machines.is_empty()),
                 })
+            })
+            .collect()
+    }
+
+    fn configured_by_others(
+        &self,
+        namespace: &str,
+        cluster: &KubernetesCluster,
+    ) -> BTreeMap<MachineName, String> {
+        self.configurations
+            .state()
+            .iter()
+            .filter(|guard| guard.meta().namespace.as_deref() == Some(namespace))
+            .filter(|guard| !is_owned_by(guard.meta(), cluster))
+            .filter_map(|guard| {
+                let configuration = guard.0.as_ref().ok()?;
+                let machine = configuration.spec.machine_ref.name.parse().ok()?;
+                Some((machine, configuration.name_any()))
             })
             .collect()
     }

@@ -32,6 +32,9 @@ pub struct Observed {
     pub gone_clusters: BTreeSet<String>,
     /// The NixosConfigurations that the cluster owns, by name.
     pub configurations: BTreeMap<String, NixosConfiguration>,
+    /// Machines for which others made a NixosConfiguration, with its name. May be a little
+    /// older than the snapshot.
+    pub configured_by_others: BTreeMap<MachineName, String>,
     /// What `spec.gitRepo` and `spec.ref` lead to.
     pub source: Source,
     /// The Secret with the join token.

@@ -297,7 +297,16 @@ fn change(
             };
             desired(false, &marks).map(Action::UpdateConfiguration)
         }
-        Move::Settle => desired(false, &Marks::default()).map(Action::SettleConfiguration),
+        Move::Settle => existing.and_then(|existing| {
+            let mut configuration = desired(false, &Marks::default())?;
+            configuration.spec = what_it_asks_for(existing);
+            let marks = Marks {
+                failure: marks.failure,
+                ..Marks::default()
+            };
+            marks.write_on(&mut configuration);
+            Some(Action::SettleConfiguration(configuration))
+        }),
         Move::RollBack(failure) => marks.previous.clone().and_then(|previous| {
             let mut configuration = desired(false, &Marks::default())?;
             configuration.spec = *previous;
@@ -347,26 +356,28 @@ fn change(
     action.into_iter().collect()
 }
 
+/// What a configuration asks for, without the fields that are the user's.
+fn what_it_asks_for(existing: &NixosConfiguration) -> NixosConfigurationSpec {
+    NixosConfigurationSpec {
+        activation: None,
+        ..existing.spec.clone()
+    }
+}
+
 /// The notes on a machine whose configuration is about to ask for something else: what it was
 /// last seen to run, and since when it is in an unknown state, if it is.
 fn marks_before_a_change(existing: Option<&NixosConfiguration>, marks: Marks) -> Marks {
     let Some(existing) = existing else {
         return Marks::default();
     };
-    let is_applied = readiness::is_applied(existing);
-    let what_it_runs = || {
-        Box::new(NixosConfigurationSpec {
-            activation: None,
-            ..existing.spec.clone()
-        })
-    };
     Marks {
         previous: match marks.previous {
-            Some(previous) if !is_applied => Some(previous),
-            _ => Some(what_it_runs()),
+            Some(previous) if marks.changing_since.is_some() || existing.spec.hold => {
+                Some(previous)
+            }
+            _ => Some(Box::new(what_it_asks_for(existing))),
         },
-        changing_since: marks.changing_since.filter(|_| !is_applied),
-        failure: marks.failure,
+        ..marks
     }
 }
 

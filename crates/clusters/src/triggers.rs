@@ -11,7 +11,7 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use nico_api::kubernetes_cluster::{Plane, conditions as kind};
 use nico_api::machine::conditions::NEEDS_CLEANUP;
-use nico_api::{KubernetesCluster, Machine, condition};
+use nico_api::{KubernetesCluster, Machine, NixosConfiguration, NixosConfigurationSpec, condition};
 
 use crate::observed::claimant_uid;
 
@@ -20,6 +20,9 @@ pub(crate) type GuardedCluster = DeserializeGuard<KubernetesCluster>;
 
 /// A machine, or why it cannot be understood.
 pub(crate) type GuardedMachine = DeserializeGuard<Machine>;
+
+/// A configuration, or why it cannot be understood.
+pub type GuardedConfiguration = DeserializeGuard<NixosConfiguration>;
 
 /// Takes from a machine, before it is cached, what is large and decides nothing here.
 pub(crate) fn forget_what_decides_nothing(guard: &mut GuardedMachine) {
@@ -31,6 +34,19 @@ pub(crate) fn forget_what_decides_nothing(guard: &mut GuardedMachine) {
         if let Some(facts) = &mut status.hardware_facts {
             facts.retain(|name, _| name == "os");
         }
+    }
+}
+
+/// Takes from a configuration, before it is cached, everything but whose it is and its machine.
+pub(crate) fn forget_what_it_configures(guard: &mut GuardedConfiguration) {
+    guard.meta_mut().managed_fields = None;
+    guard.meta_mut().annotations = None;
+    if let Ok(configuration) = &mut guard.0 {
+        configuration.status = None;
+        configuration.spec = NixosConfigurationSpec {
+            machine_ref: std::mem::take(&mut configuration.spec.machine_ref),
+            ..NixosConfigurationSpec::default()
+        };
     }
 }
 

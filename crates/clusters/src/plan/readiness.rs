@@ -27,6 +27,8 @@ pub struct Member {
     pub updated: bool,
     /// How its Node in the new cluster is.
     pub node: NodeState,
+    /// Whether the new cluster was asked for it just now, if it can be asked at all.
+    pub is_fresh: bool,
     /// Its Node, as it was last seen.
     pub seen: Option<Node>,
     /// What rollouts noted on its configuration.
@@ -131,9 +133,15 @@ impl Member {
         )
     }
 
-    /// Whether no rollout took the machine in hand and left it in an unknown state.
+    /// Whether no rollout took the machine in hand and left it in an unknown state. What became
+    /// of one that was in hand is told by the cluster itself, not by its last words; before it
+    /// can be asked, by the machine layer.
     fn is_undisturbed(&self) -> bool {
-        self.marks.changing_since.is_none() || self.configuration == ConfigurationState::Applied
+        self.marks.changing_since.is_none()
+            || match self.node {
+                NodeState::NotAsked => self.configuration == ConfigurationState::Applied,
+                _ => self.is_fresh,
+            }
     }
 
     /// What the machine waits for, after its name; `None` when it is ready.
@@ -196,6 +204,7 @@ pub fn judge(
         configuration: existing.map_or(ConfigurationState::Absent, configuration_state),
         updated,
         node,
+        is_fresh: !matches!(observed.workload, Workload::Unreachable { .. }),
         seen,
         marks: existing.map(Marks::of).unwrap_or_default(),
     }

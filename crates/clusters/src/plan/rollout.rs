@@ -189,7 +189,7 @@ pub fn next_step(situation: &Situation<'_>) -> Step {
         step.join(&placed);
     }
     for node in &placed {
-        step.go_on(situation, node, failed.is_some());
+        step.go_on(situation, &placed, node, failed.is_some());
     }
     let is_finished = placed.iter().all(|node| !node.stage.is_part_of_a_change());
     if let Some((machine, failure)) = failed {
@@ -225,20 +225,30 @@ impl Step {
     }
 
     /// Brings a machine on that was taken in hand.
-    fn go_on(&mut self, situation: &Situation<'_>, node: &Placed<'_>, is_halted: bool) {
+    fn go_on(
+        &mut self,
+        situation: &Situation<'_>,
+        placed: &[Placed<'_>],
+        node: &Placed<'_>,
+        is_halted: bool,
+    ) {
         let drained = node.member.seen.as_ref().and_then(|seen| {
             let drain = seen.drain?;
             Some((seen, drain))
         });
         match node.stage {
-            Stage::Draining if !is_halted => self.go_on_draining(situation, node),
+            Stage::Draining if !is_halted => self.go_on_draining(situation, placed, node),
             Stage::Changing { .. } => self.go_on_changing(situation, node),
             _ => {
-                if node.stage == Stage::Arrived {
+                let is_noted = node.member.marks.changing_since.is_some();
+                let is_back =
+                    matches!(node.stage, Stage::Arrived | Stage::Failed { is_back: true });
+                if is_noted && is_back {
                     self.push(node, Move::Settle);
                 }
-                let is_back = node.member.is_alive() && node.member.node_is_ready();
-                if let Some((seen, drain)) = drained.filter(|_| is_back) {
+                let can_be_told = matches!(situation.workload, Workload::Answers(_));
+                let is_well = node.member.is_alive() && can_be_told;
+                if let Some((seen, drain)) = drained.filter(|_| is_well) {
                     let node_name = seen.name.clone();
                     self.push(
                         node,
@@ -252,14 +262,34 @@ impl Step {
         }
     }
 
-    fn go_on_draining(&mut self, situation: &Situation<'_>, node: &Placed<'_>) {
+    fn go_on_draining(
+        &mut self,
+        situation: &Situation<'_>,
+        placed: &[Placed<'_>],
+        node: &Placed<'_>,
+    ) {
         let Some(pods) = drain::remaining(situation, node.member) else {
             self.waits_for
                 .push(format!("the Pods of {} are not known", node.member.machine));
             return;
         };
         if pods.is_empty() {
-            self.push(node, Move::Activate);
+            // The drain took its time: another target may be on its way by now, and another
+            // node may be down.
+            let obstacle = match node.member.role {
+                _ if placed.iter().any(Placed::holds_staging_up) => {
+                    Some("not every machine is prepared yet".to_owned())
+                }
+                Role::ControlPlane => control_plane::obstacle(situation, placed, node),
+                Role::Worker => None,
+            };
+            match obstacle {
+                None => self.push(node, Move::Activate),
+                Some(why) => self.waits_for.push(format!(
+                    "{} is drained and waits: {why}",
+                    node.member.machine
+                )),
+            }
             return;
         }
         if let Some(failure) = failure::of_drain(situation, node, &pods) {

@@ -31,14 +31,22 @@ pub fn next<'a, 'b>(
     let Some(next) = waiting.first().copied() else {
         return Ok(None);
     };
-    let obstacle = if next.member.is_alive() {
-        obstacle_to_taking_down(situation, &control_planes, next)
-    } else {
-        obstacle_to_repairing(situation, next)
-    };
-    match obstacle {
+    match obstacle(situation, placed, next) {
         None => Ok(Some(next)),
         Some(why) => Err(format!("{} is not taken down: {why}", next.member.machine)),
+    }
+}
+
+/// Why a control plane may not go down now; `None` when it may.
+pub fn obstacle(
+    situation: &Situation<'_>,
+    placed: &[Placed<'_>],
+    next: &Placed<'_>,
+) -> Option<String> {
+    if next.member.is_alive() {
+        obstacle_to_taking_down(situation, placed, next)
+    } else {
+        obstacle_to_repairing(situation, next)
     }
 }
 
@@ -70,11 +78,12 @@ pub fn remarks(situation: &Situation<'_>, placed: &[Placed<'_>], is_turn: bool) 
 /// Why a control plane that works may not go down; `None` when it may.
 fn obstacle_to_taking_down(
     situation: &Situation<'_>,
-    control_planes: &[&Placed<'_>],
+    placed: &[Placed<'_>],
     next: &Placed<'_>,
 ) -> Option<String> {
-    let unwell: Vec<&str> = control_planes
+    let unwell: Vec<&str> = placed
         .iter()
+        .filter(|other| other.is_of(Role::ControlPlane))
         .filter(|other| other.member.machine != next.member.machine)
         .filter(|other| !other.member.is_alive())
         .map(|other| other.member.machine.as_str())

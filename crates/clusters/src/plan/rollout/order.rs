@@ -146,6 +146,7 @@ mod tests {
             configuration: ConfigurationState::Staged((to != "-").then(|| to.to_owned())),
             updated: true,
             node: NodeState::Ready,
+            is_fresh: true,
             seen: Some(Node {
                 kubelet_version: (from != "-").then(|| from.to_owned()),
                 ..Node::default()

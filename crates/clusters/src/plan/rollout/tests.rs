@@ -58,6 +58,7 @@ fn member(line: &str) -> Member {
             "down" => NodeState::NotReady("kubelet is silent".to_owned()),
             _ => NodeState::Ready,
         },
+        is_fresh: true,
         seen: Some(Node {
             name: name.to_owned(),
             ready: health == "ready",
@@ -131,6 +132,9 @@ impl Case {
             last_nodes: None,
             message: "no answer".to_owned(),
         };
+        for member in &mut self.members {
+            member.is_fresh = false;
+        }
         self
     }
 

@@ -84,6 +84,8 @@ pub(super) fn unfit(
         .and_then(|status| status.applied_configuration.clone());
     if machine.metadata.deletion_timestamp.is_some() {
         Some(PassedOver::BeingDeleted)
+    } else if let Some(other) = observed.configured_by_others.get(name) {
+        Some(PassedOver::Configured(other.clone()))
     } else if machine.has_configuration() && observed.configuration_of(name).is_none() {
         Some(PassedOver::Configured(applied.unwrap_or_default()))
     } else if machine.spec.maintenance {

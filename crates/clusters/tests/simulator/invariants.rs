@@ -1,0 +1,307 @@
+//! What must hold whatever happens.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use nico_api::kubernetes_cluster::{KubernetesClusterStatus, conditions as kind};
+use nico_api::names::MachineName;
+use nico_api::{NixosConfiguration, condition, labels};
+use nico_clusters::action::Action;
+use nico_clusters::observed::{Node, Observed, Workload};
+use nico_clusters::plan::Plan;
+use nico_clusters::plan::marks::Marks;
+use nico_clusters::role::Role;
+
+use crate::host::is_same;
+use crate::world::{Cluster, World};
+
+/// No machine is in two clusters, and none has a configuration without a claim.
+pub(crate) fn of_world(world: &World) -> Result<(), String> {
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for cluster in &world.clusters {
+        let uid = cluster.object.metadata.uid.as_deref().unwrap();
+        for configuration in cluster.configurations.values() {
+            let machine = configuration.spec.machine_ref.name.as_str();
+            let name: MachineName = machine.parse().unwrap();
+            let Some(found) = world.machines.get(&name) else {
+                continue;
+            };
+            if let Some(other) = owners.insert(machine, uid) {
+                return Err(format!("{machine} is in {other} and in {uid}"));
+            }
+            let annotations = found.metadata.annotations.as_ref();
+            let claimant = annotations.and_then(|all| all.get(labels::CLUSTER_UID));
+            // One that a person deleted and made again lost its claim until the next look.
+            let may_lack_claim = world.made_again.contains(&name);
+            let is_right = match claimant {
+                Some(claimant) => claimant == uid,
+                None => may_lack_claim,
+            };
+            if !is_right {
+                return Err(format!(
+                    "{machine} is configured by {uid}, claimed by {claimant:?}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first control plane stays the first while it exists.
+pub(crate) fn of_status(
+    cluster: &Cluster,
+    after: &KubernetesClusterStatus,
+    world: &World,
+) -> Result<(), String> {
+    let Some(before) = &cluster.object.status else {
+        return Ok(());
+    };
+    let Some(first) = before.selected_control_plane_machines.first() else {
+        return Ok(());
+    };
+    let name: MachineName = first.parse().unwrap();
+    let is_held = world
+        .machines
+        .get(&name)
+        .filter(|_| !world.made_again.contains(&name))
+        .is_some_and(|machine| {
+            let annotations = machine.metadata.annotations.as_ref();
+            let claimant = annotations.and_then(|all| all.get(labels::CLUSTER_UID));
+            claimant == cluster.object.metadata.uid.as_ref()
+        });
+    let now_first = after.selected_control_plane_machines.first();
+    let is_deleted = cluster.object.metadata.deletion_timestamp.is_some();
+    if is_held && !is_deleted && now_first.is_some_and(|now| now != first) {
+        return Err(format!(
+            "the first control plane was {first} and is {now_first:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// A machine that serves and is taken in hand by a plan.
+struct Taken<'a> {
+    role: Role,
+    node: Option<&'a Node>,
+}
+
+/// No plan takes down more than the cluster can bear, by what it could see.
+pub(crate) fn of_plan(
+    world: &World,
+    number: usize,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<(), String> {
+    let activated: Vec<&NixosConfiguration> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::UpdateConfiguration(it) => observed.configurations.get(&it.name_any()),
+            _ => None,
+        })
+        .filter(|existing| existing.spec.hold)
+        .collect();
+    if activated.is_empty() {
+        return Ok(());
+    }
+    let everything_is_there = observed
+        .configurations
+        .values()
+        .all(|configuration| !configuration.spec.hold || is_prepared(world, configuration));
+    if !everything_is_there {
+        return Err("a node is touched before every machine is prepared".to_owned());
+    }
+    let nodes = match &observed.workload {
+        Workload::Answers(view) => view.nodes.clone(),
+        Workload::NotAsked | Workload::Unreachable { .. } => vec![],
+    };
+    let taken: Vec<Taken<'_>> = activated
+        .iter()
+        .map(|configuration| Taken {
+            role: role(configuration),
+            node: nodes
+                .iter()
+                .find(|node| node.name == configuration.spec.machine_ref.name),
+        })
+        .collect();
+    control_planes(world, number, observed, &taken)?;
+    workers(world, number, observed, &nodes, &taken)
+}
+
+fn control_planes(
+    world: &World,
+    number: usize,
+    observed: &Observed,
+    taken: &[Taken<'_>],
+) -> Result<(), String> {
+    let taken: Vec<&Taken<'_>> = taken
+        .iter()
+        .filter(|taken| taken.role == Role::ControlPlane)
+        .collect();
+    let in_hand = changing(observed, Role::ControlPlane);
+    if taken.len() + in_hand > 1 && !taken.is_empty() {
+        return Err(format!(
+            "{} control planes are taken in hand beside {in_hand}",
+            taken.len()
+        ));
+    }
+    let (up, all) = world.quorum(number);
+    let serves = taken
+        .iter()
+        .any(|taken| taken.node.is_some_and(|node| node.ready));
+    let tells_the_truth = world.clusters[number]
+        .nodes
+        .iter()
+        .all(|(machine, node)| node.says_ready == world.hosts[machine].is_up(world.now));
+    if serves && tells_the_truth && all >= 3 && up - 1 < all / 2 + 1 {
+        return Err(format!(
+            "of {all} control planes {up} work, and one more is taken down"
+        ));
+    }
+    Ok(())
+}
+
+fn workers(
+    world: &World,
+    number: usize,
+    observed: &Observed,
+    nodes: &[Node],
+    taken: &[Taken<'_>],
+) -> Result<(), String> {
+    let budget = world.clusters[number].shape.budget;
+    let taken = taken
+        .iter()
+        .filter(|taken| taken.role == Role::Worker && taken.node.is_some_and(|node| node.ready))
+        .count();
+    if taken == 0 {
+        return Ok(());
+    }
+    let is_down = |configuration: &&NixosConfiguration| {
+        let machine = &configuration.spec.machine_ref.name;
+        let status = configuration.status.as_ref();
+        let has_joined = status.is_some_and(|status| status.applied_commit.is_some());
+        has_joined
+            && role(configuration) == Role::Worker
+            && Marks::of(configuration).changing_since.is_none()
+            && !nodes.iter().any(|node| node.name == *machine && node.ready)
+    };
+    let down = observed.configurations.values().filter(is_down).count();
+    let in_hand = changing(observed, Role::Worker);
+    if taken + down + in_hand > budget {
+        return Err(format!(
+            "{taken} workers are taken beside {down} that are down and {in_hand} in hand; {budget} may be"
+        ));
+    }
+    Ok(())
+}
+
+/// How many machines a rollout has in hand.
+fn changing(observed: &Observed, wanted: Role) -> usize {
+    observed
+        .configurations
+        .values()
+        .filter(|configuration| role(configuration) == wanted && !configuration.spec.hold)
+        .filter(|configuration| Marks::of(configuration).changing_since.is_some())
+        .filter(|configuration| Marks::of(configuration).failure.is_none())
+        .count()
+}
+
+/// Whether the closure is on the machine, or the machine is known not to answer.
+fn is_prepared(world: &World, configuration: &NixosConfiguration) -> bool {
+    let machine: MachineName = configuration.spec.machine_ref.name.parse().unwrap();
+    let conditions = configuration
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let reason = condition::find(conditions, "Ready").map(|ready| ready.reason.as_str());
+    !world.machines.contains_key(&machine)
+        || matches!(reason, Some("Staged" | "MachineNotReachable"))
+        || configuration.metadata.deletion_timestamp.is_some()
+}
+
+fn role(configuration: &NixosConfiguration) -> Role {
+    let label = configuration.labels().get(labels::ROLE).unwrap();
+    Role::from_label(label).unwrap()
+}
+
+/// Every cluster is what its spec says, or says why it cannot start.
+pub(crate) fn of_the_end(world: &World) -> Result<(), String> {
+    for cluster in &world.clusters {
+        of_cluster_at_the_end(world, cluster)?;
+    }
+    Ok(())
+}
+
+fn of_cluster_at_the_end(world: &World, cluster: &Cluster) -> Result<(), String> {
+    let name = cluster.object.name_any();
+    if cluster.object.metadata.deletion_timestamp.is_some() {
+        let uid = cluster.object.uid().unwrap();
+        let is_claimed = world
+            .machines
+            .values()
+            .any(|machine| machine.annotations().get(labels::CLUSTER_UID) == Some(&uid));
+        return match (cluster.is_gone, is_claimed) {
+            (true, false) => Ok(()),
+            _ => Err(format!("{name} is deleted and something of it is left")),
+        };
+    }
+    let status = cluster.object.status.clone().unwrap_or_default();
+    let condition = |kind: &str| {
+        let found = condition::find(&status.conditions, kind);
+        found.map(|found| {
+            (
+                found.status.clone(),
+                found.reason.clone(),
+                found.message.clone(),
+            )
+        })
+    };
+    let is_short = condition(kind::MACHINES_SELECTED).is_some_and(|(truth, ..)| truth == "False");
+    let is_ready = condition(kind::READY).is_some_and(|(truth, ..)| truth == "True");
+    if !is_ready && !is_short {
+        return Err(format!(
+            "{name} is not ready: {:?}, {:?}",
+            condition(kind::READY),
+            condition(kind::ROLLING_OUT)
+        ));
+    }
+    let control_planes = status.selected_control_plane_machines.len();
+    if control_planes < cluster.shape.control_planes {
+        // The machines that are missing are in another cluster: nothing rolls without an API.
+        return Ok(());
+    }
+    for configuration in cluster.configurations.values() {
+        let machine: MachineName = configuration.spec.machine_ref.name.parse().unwrap();
+        let host = &world.hosts[&machine];
+        let runs = host.runs.as_ref().map(|(runs, _)| runs);
+        let head = format!("{:040x}", cluster.head);
+        if configuration.spec.reference != head
+            || !runs.is_some_and(|runs| is_same(runs, &configuration.spec))
+            || configuration.spec.hold
+            || Marks::of(configuration) != Marks::default()
+        {
+            return Err(format!(
+                "{machine} of {name} does not run what is wanted: {:?}, {:?}",
+                condition(kind::READY),
+                condition(kind::ROLLING_OUT)
+            ));
+        }
+    }
+    let is_member = |machine: &MachineName| {
+        let mut members = cluster.configurations.values();
+        members.any(|member| member.spec.machine_ref.name == machine.as_str())
+    };
+    for (machine, node) in cluster
+        .nodes
+        .iter()
+        .filter(|(machine, _)| is_member(machine))
+    {
+        if node.drain.is_some() || node.unschedulable != node.is_cordoned_by_a_person {
+            return Err(format!(
+                "{machine} of {name} was left as after a drain: {node:?}"
+            ));
+        }
+    }
+    Ok(())
+}
