@@ -28,6 +28,10 @@ pub const FAILED_ROLLOUT: &str = "nico.homystack.com/failed-rollout";
 /// Annotation on a Node of a cluster: when NICO began to drain it (RFC 3339).
 pub const DRAINING_SINCE: &str = "nico.homystack.com/draining-since";
 
+/// Annotation on a Node of a cluster, beside [`DRAINING_SINCE`]: the rollout for which it is
+/// drained.
+pub const DRAINING_FOR: &str = "nico.homystack.com/draining-for";
+
 /// Annotation with the value `true` on a Node of a cluster: NICO cordoned it, and will take
 /// that back.
 pub const CORDONED: &str = "nico.homystack.com/cordoned";

@@ -61,6 +61,8 @@ pub enum Action {
         node: String,
         /// Since when.
         since: Timestamp,
+        /// Names the rollout.
+        attempt: String,
         /// Whether it has to be cordoned.
         cordon: bool,
     },

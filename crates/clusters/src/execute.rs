@@ -114,9 +114,10 @@ impl<'a> Executor<'a> {
             Action::DrainNode {
                 node,
                 since,
+                attempt,
                 cordon,
                 ..
-            } => self.drain(node, *since, *cordon).await,
+            } => self.drain(node, *since, attempt, *cordon).await,
             Action::EvictPod {
                 namespace,
                 name,
@@ -314,9 +315,15 @@ impl<'a> Executor<'a> {
             .map_err(doing(format!("apply NixosConfiguration {name}")))
     }
 
-    async fn drain(&self, node: &str, since: Timestamp, cordon: bool) -> Result<(), ExecuteError> {
+    async fn drain(
+        &self,
+        node: &str,
+        since: Timestamp,
+        attempt: &str,
+        cordon: bool,
+    ) -> Result<(), ExecuteError> {
         let mut patch = json!({"metadata": {"annotations": {
-            labels::DRAINING_SINCE: since.to_string(),
+            labels::DRAINING_SINCE: since.to_string(), labels::DRAINING_FOR: attempt,
         }}});
         if cordon {
             patch["metadata"]["annotations"][labels::CORDONED] = json!("true");
@@ -327,7 +334,7 @@ impl<'a> Executor<'a> {
 
     async fn restore(&self, node: &str, uncordon: bool) -> Result<(), ExecuteError> {
         let mut patch = json!({"metadata": {"annotations": {
-            labels::DRAINING_SINCE: null, labels::CORDONED: null,
+            labels::DRAINING_SINCE: null, labels::DRAINING_FOR: null, labels::CORDONED: null,
         }}});
         if uncordon {
             patch["spec"] = json!({"unschedulable": null});

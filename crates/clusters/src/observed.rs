@@ -179,10 +179,12 @@ pub struct Node {
 }
 
 /// A drain that this controller began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
     /// When.
     pub since: Timestamp,
+    /// For which rollout.
+    pub attempt: String,
     /// Whether this controller cordoned the Node for it, and not somebody else before.
     pub cordoned: bool,
 }

@@ -330,10 +330,15 @@ fn change(
                 failure: failure.clone(),
             })
         }),
-        Move::Drain { node, cordon } => Some(Action::DrainNode {
+        Move::Drain {
+            node,
+            cordon,
+            attempt,
+        } => Some(Action::DrainNode {
             machine,
             node: node.clone(),
             since: now,
+            attempt: attempt.clone(),
             cordon: *cordon,
         }),
         Move::Restore { node, uncordon } => Some(Action::RestoreNode {

@@ -112,6 +112,8 @@ pub enum Move {
         node: String,
         /// Whether it has to be cordoned for that.
         cordon: bool,
+        /// Names the rollout.
+        attempt: String,
     },
     /// Pods are evicted from its Node.
     Evict(Vec<DrainedPod>),
@@ -233,7 +235,7 @@ impl Step {
         is_halted: bool,
     ) {
         let drained = node.member.seen.as_ref().and_then(|seen| {
-            let drain = seen.drain?;
+            let drain = seen.drain.as_ref()?;
             Some((seen, drain))
         });
         match node.stage {

@@ -8,7 +8,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::{GroupVersionKind, Selector, SelectorExt};
 use kube::{Api, Client, ResourceExt};
-use nico_api::labels::{CORDONED, DRAINING_SINCE};
+use nico_api::labels::{CORDONED, DRAINING_FOR, DRAINING_SINCE};
 use serde_json::{Value, json};
 
 use crate::observed::{Drain, DrainedPod, Etcd, Node, View};
@@ -65,6 +65,11 @@ fn summary(node: &KubernetesNode) -> Node {
             .and_then(|since| since.parse().ok())
             .map(|since| Drain {
                 since,
+                attempt: node
+                    .annotations()
+                    .get(DRAINING_FOR)
+                    .cloned()
+                    .unwrap_or_default(),
                 cordoned: node.annotations().get(CORDONED).map(String::as_str) == Some("true"),
             }),
     }
@@ -326,11 +331,15 @@ mod tests {
         let drain = |cordoned| {
             Some(Drain {
                 since: since.parse().unwrap(),
+                attempt: "this".to_owned(),
                 cordoned,
             })
         };
-        assert_eq!(with(json!({DRAINING_SINCE: since})), drain(false));
-        let ours = json!({DRAINING_SINCE: since, CORDONED: "true"});
+        assert_eq!(
+            with(json!({DRAINING_SINCE: since, DRAINING_FOR: "this"})),
+            drain(false)
+        );
+        let ours = json!({DRAINING_SINCE: since, DRAINING_FOR: "this", CORDONED: "true"});
         assert_eq!(with(ours), drain(true));
     }
 

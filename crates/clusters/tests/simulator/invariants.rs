@@ -124,21 +124,22 @@ pub(crate) fn of_plan(
                 .find(|node| node.name == configuration.spec.machine_ref.name),
         })
         .collect();
-    control_planes(world, number, observed, &taken)?;
-    workers(world, number, observed, &nodes, &taken)
+    control_planes(world, number, observed, plan, &taken)?;
+    workers(world, number, observed, plan, &nodes, &taken)
 }
 
 fn control_planes(
     world: &World,
     number: usize,
     observed: &Observed,
+    plan: &Plan,
     taken: &[Taken<'_>],
 ) -> Result<(), String> {
     let taken: Vec<&Taken<'_>> = taken
         .iter()
         .filter(|taken| taken.role == Role::ControlPlane)
         .collect();
-    let in_hand = changing(observed, Role::ControlPlane);
+    let in_hand = changing(&members(observed, plan), Role::ControlPlane);
     if taken.len() + in_hand > 1 && !taken.is_empty() {
         return Err(format!(
             "{} control planes are taken in hand beside {in_hand}",
@@ -165,6 +166,7 @@ fn workers(
     world: &World,
     number: usize,
     observed: &Observed,
+    plan: &Plan,
     nodes: &[Node],
     taken: &[Taken<'_>],
 ) -> Result<(), String> {
@@ -176,7 +178,7 @@ fn workers(
     if taken == 0 {
         return Ok(());
     }
-    let is_down = |configuration: &&NixosConfiguration| {
+    let is_down = |configuration: &&&NixosConfiguration| {
         let machine = &configuration.spec.machine_ref.name;
         let status = configuration.status.as_ref();
         let has_joined = status.is_some_and(|status| status.applied_commit.is_some());
@@ -185,8 +187,9 @@ fn workers(
             && Marks::of(configuration).changing_since.is_none()
             && !nodes.iter().any(|node| node.name == *machine && node.ready)
     };
-    let down = observed.configurations.values().filter(is_down).count();
-    let in_hand = changing(observed, Role::Worker);
+    let members = members(observed, plan);
+    let down = members.iter().filter(is_down).count();
+    let in_hand = changing(&members, Role::Worker);
     if taken + down + in_hand > budget {
         return Err(format!(
             "{taken} workers are taken beside {down} that are down and {in_hand} in hand; {budget} may be"
@@ -195,11 +198,26 @@ fn workers(
     Ok(())
 }
 
-/// How many machines a rollout has in hand.
-fn changing(observed: &Observed, wanted: Role) -> usize {
+/// The configurations of the machines that the cluster still wants.
+fn members<'a>(observed: &'a Observed, plan: &Plan) -> Vec<&'a NixosConfiguration> {
+    let selected = [
+        &plan.status.selected_control_plane_machines,
+        &plan.status.selected_data_plane_machines,
+    ];
     observed
         .configurations
         .values()
+        .filter(|configuration| {
+            let machine = &configuration.spec.machine_ref.name;
+            selected.iter().any(|plane| plane.contains(machine))
+        })
+        .collect()
+}
+
+/// How many machines a rollout has in hand.
+fn changing(members: &[&NixosConfiguration], wanted: Role) -> usize {
+    members
+        .iter()
         .filter(|configuration| role(configuration) == wanted && !configuration.spec.hold)
         .filter(|configuration| Marks::of(configuration).changing_since.is_some())
         .filter(|configuration| Marks::of(configuration).failure.is_none())

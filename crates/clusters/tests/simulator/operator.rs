@@ -130,12 +130,14 @@ impl World {
             Action::DrainNode {
                 machine,
                 since,
+                attempt,
                 cordon,
                 ..
             } => {
                 if let Some(node) = self.clusters[number].nodes.get_mut(machine) {
                     node.drain = Some(Drain {
                         since: *since,
+                        attempt: attempt.clone(),
                         cordoned: *cordon,
                     });
                     node.unschedulable |= *cordon;

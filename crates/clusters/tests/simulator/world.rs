@@ -572,7 +572,7 @@ impl NodeObject {
             unschedulable: self.unschedulable,
             repels_pods: false,
             kubelet_version: self.minor.map(|minor| format!("v1.{minor}.0")),
-            drain: self.drain,
+            drain: self.drain.clone(),
         }
     }
 

@@ -59,6 +59,7 @@ pub fn begin(situation: &Situation<'_>, member: &Member) -> Option<Move> {
     (situation.strategy.drain.enabled && member.is_alive() && is_worth_it).then(|| Move::Drain {
         node: node.name.clone(),
         cordon: !node.unschedulable,
+        attempt: situation.attempt.to_owned(),
     })
 }
 

@@ -38,7 +38,7 @@ fn of_change(situation: &Situation<'_>, member: &Member, since: Timestamp) -> Op
 
 /// How a drain failed; `None` while it may go on.
 pub fn of_drain(situation: &Situation<'_>, node: &Placed<'_>, pods: &Remaining) -> Option<Failure> {
-    let drain = node.member.seen.as_ref()?.drain?;
+    let drain = node.member.seen.as_ref()?.drain.as_ref()?;
     let limit = Duration::from(situation.strategy.drain.timeout);
     is_over(drain.since, limit, situation.now).then(|| Failure {
         attempt: situation.attempt.to_owned(),

@@ -65,6 +65,7 @@ fn member(line: &str) -> Member {
             repels_pods: name.starts_with("cp"),
             drain: (state == "draining").then_some(Drain {
                 since: at(NOW - 10),
+                attempt: ATTEMPT.to_owned(),
                 cordoned: true,
             }),
             ..Node::default()
@@ -424,6 +425,7 @@ fn a_worker_is_drained_before_it_changes_and_takes_pods_again_afterwards() {
     let mut back = member("w-01 arrived ready");
     back.seen.as_mut().unwrap().drain = Some(Drain {
         since: at(NOW - 10),
+        attempt: ATTEMPT.to_owned(),
         cordoned: true,
     });
     case.members[1] = back;
