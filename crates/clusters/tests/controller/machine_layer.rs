@@ -166,6 +166,9 @@ impl Worker {
                 "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation})
         };
         let status = match failure {
+            None if configuration.spec.hold => json!({"observedGeneration": generation,
+                "staged": {"commit": commit, "systemPath": "/nix/store/system"},
+                "conditions": [condition("Ready", "False", "Staged", "waits for its turn")]}),
             Some(message) => json!({"observedGeneration": generation, "conditions": [
                 condition("Ready", "False", "EvaluationFailed", &message),
                 condition("Stalled", "True", "WaitingForChange", ""),
