@@ -25,6 +25,9 @@ pub struct Member {
     /// Whether the configuration asks for the wanted revision. Also true while it is not known
     /// which revision is wanted: then no change is.
     pub updated: bool,
+    /// Whether the machine runs the wanted revision although its configuration asks for
+    /// another: that one was never activated.
+    pub runs_wanted: bool,
     /// How its Node in the new cluster is.
     pub node: NodeState,
     /// Whether the new cluster was asked for it just now, if it can be asked at all.
@@ -197,16 +200,26 @@ pub fn judge(
         (Some(existing), Some(desired)) => asks_for_the_same(&existing.spec, &desired.spec),
         (existing, _) => existing.is_some(),
     };
+    let marks = existing.map(Marks::of).unwrap_or_default();
+    let runs_wanted = match (existing, desired, &marks.previous) {
+        (Some(existing), Some(desired), Some(runs)) => {
+            existing.spec.hold
+                && marks.changing_since.is_none()
+                && asks_for_the_same(runs, &desired.spec)
+        }
+        _ => false,
+    };
     let (node, seen) = node_state(observed, machine);
     Member {
         machine: machine.clone(),
         role,
         configuration: existing.map_or(ConfigurationState::Absent, configuration_state),
         updated,
+        runs_wanted,
         node,
         is_fresh: !matches!(observed.workload, Workload::Unreachable { .. }),
         seen,
-        marks: existing.map(Marks::of).unwrap_or_default(),
+        marks,
     }
 }
 

@@ -102,7 +102,7 @@ pub enum State {
 pub enum Move {
     /// It gets its first configuration.
     Create,
-    /// Its first configuration, which never worked, is brought to the wanted revision.
+    /// Its configuration is brought to the wanted revision at once: nothing that works changes.
     Correct,
     /// The wanted revision is copied to it and waits there.
     Stage,
@@ -333,7 +333,15 @@ impl Step {
     /// ones in hand.
     fn begin(&mut self, situation: &Situation<'_>, placed: &[Placed<'_>]) {
         for node in placed.iter().filter(|node| node.stage == Stage::Outdated) {
-            self.push(node, Move::Stage);
+            let is_back_already = node.member.runs_wanted;
+            self.push(
+                node,
+                if is_back_already {
+                    Move::Correct
+                } else {
+                    Move::Stage
+                },
+            );
         }
         let unstaged: Vec<&Placed<'_>> = placed
             .iter()

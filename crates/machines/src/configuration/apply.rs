@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt};
 use nico_api::NixosConfiguration;
 use nico_api::labels::CONFIGURATION_CONTROLLER;
 use nico_api::names::StorePath;
-use nico_api::nixos_configuration::Step;
+use nico_api::nixos_configuration::{StagedSystem, Step};
 use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::status;
@@ -82,6 +82,14 @@ struct Run<'a> {
     stop: CancellationToken,
 }
 
+/// What became of a system that was brought to a host.
+enum Delivery {
+    /// It runs, or the host was about to run it.
+    Active(StorePath),
+    /// It waits.
+    Staged(StagedSystem),
+}
+
 /// What a host is asked until it answers.
 enum Question<'a> {
     Activate(Activation<'a>),
@@ -126,7 +134,13 @@ impl Run<'_> {
     async fn steps(&mut self) -> Result<(), StepError> {
         let system = match self.left_on_the_host().await {
             Some(system) => system,
-            None => self.deliver().await?,
+            None => match self.deliver().await? {
+                Delivery::Active(system) => system,
+                Delivery::Staged(staged) => {
+                    self.progress.stage(staged, Timestamp::now());
+                    return Ok(self.write().await?);
+                }
+            },
         };
         self.enter(Step::Confirm).await?;
         let applied = self.confirm(&system).await?;
@@ -146,8 +160,8 @@ impl Run<'_> {
         Some(record.system)
     }
 
-    /// Brings the system to the host, and lets it run.
-    async fn deliver(&mut self) -> Result<StorePath, StepError> {
+    /// Brings the system to the host, and lets it run unless it is to wait.
+    async fn deliver(&mut self) -> Result<Delivery, StepError> {
         self.enter(Step::Source).await?;
         let export = self.cancellable(self.export()).await?;
 
@@ -171,6 +185,11 @@ impl Run<'_> {
             self.cancellable(build).await?
         };
 
+        if self.attempt.wanted.request.hold {
+            self.enter(Step::Copy).await?;
+            let staged = self.stage(&system, on_host, &workspace);
+            return Ok(Delivery::Staged(self.cancellable(staged).await?));
+        }
         if installation != Installation::NotWanted {
             self.enter(Step::Install).await?;
             self.install(&installation, &workspace).await?;
@@ -188,7 +207,44 @@ impl Run<'_> {
                 self.activate(session, &system).await?;
             }
         }
-        Ok(system)
+        Ok(Delivery::Active(system))
+    }
+
+    /// Brings the system to the host and touches nothing else there.
+    async fn stage(
+        &self,
+        system: &StorePath,
+        is_there: bool,
+        workspace: &Workspace,
+    ) -> Result<StagedSystem, StepError> {
+        let (nix, redactor) = (&self.world.nix, &self.redactor);
+        if !is_there {
+            let session = self.connect().await?;
+            self.bring(system, &session, workspace).await?;
+            session.close().await;
+        }
+        Ok(StagedSystem {
+            commit: self.attempt.wanted.commit.to_string(),
+            system_path: system.to_string(),
+            kubernetes_version: nix.kubernetes_version(system, redactor).await,
+        })
+    }
+
+    /// Copies what the host lacks of the system.
+    async fn bring(
+        &self,
+        system: &StorePath,
+        session: &Session,
+        workspace: &Workspace,
+    ) -> Result<(), StepError> {
+        let access = &self.world.access;
+        let target = access
+            .target(&self.attempt.machine)
+            .await
+            .map_err(ConnectError::from)?;
+        let destination = Destination::prepare(&target, session, workspace.path()).await?;
+        let nix = &self.world.nix;
+        Ok(nix.copy(system, &destination, &self.redactor).await?)
     }
 
     async fn export(&self) -> Result<std::sync::Arc<crate::git::Export>, StepError> {
@@ -276,14 +332,7 @@ impl Run<'_> {
             return Ok(None);
         }
         if !is_there {
-            let access = &self.world.access;
-            let target = access
-                .target(&self.attempt.machine)
-                .await
-                .map_err(ConnectError::from)?;
-            let destination = Destination::prepare(&target, &session, workspace.path()).await?;
-            let nix = &self.world.nix;
-            nix.copy(system, &destination, &self.redactor).await?;
+            self.bring(system, &session, workspace).await?;
         }
         let files = &self.attempt.wanted.files.host;
         if !files.is_empty() {

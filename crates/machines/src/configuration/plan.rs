@@ -125,6 +125,9 @@ fn plan_install(observed: &Observed, rhythm: &Rhythm, now: Timestamp) -> Plan {
         Err(obstacle) => return blocked(observed, purpose, &obstacle, rhythm, now),
     };
     let mut progress = progress(configuration, purpose);
+    if wanted.request.hold {
+        return hold(observed, machine, wanted, progress, rhythm, now);
+    }
     if observed.holder == Holder::Me && is_up_to_date(progress.status(), wanted) {
         if let Some(drift) = drift::of(progress.status(), machine, wanted.request.action) {
             progress.drifted(&drift, now);
@@ -137,6 +140,31 @@ fn plan_install(observed: &Observed, rhythm: &Rhythm, now: Timestamp) -> Plan {
             progress.rebooted();
         }
         progress.ready(now);
+        return Plan {
+            actions: vec![Action::Report(progress)],
+            requeue: Some(spread(rhythm)),
+        };
+    }
+    attempt(observed, machine, wanted, progress, rhythm, now)
+}
+
+/// Brings the system to the host, once, and leaves it there.
+fn hold(
+    observed: &Observed,
+    machine: &Machine,
+    wanted: &Wanted,
+    mut progress: Progress,
+    rhythm: &Rhythm,
+    now: Timestamp,
+) -> Plan {
+    let is_staged = |last: &Attempt| {
+        is_of(last, wanted)
+            && last.outcome == Some(Outcome::Succeeded)
+            && progress.status().staged.is_some()
+    };
+    let last = progress.status().last_attempt.as_ref();
+    if observed.holder == Holder::Me && last.is_some_and(is_staged) {
+        progress.waiting(now);
         return Plan {
             actions: vec![Action::Report(progress)],
             requeue: Some(spread(rhythm)),

@@ -10,7 +10,7 @@ use nico_api::names::StorePath;
 use nico_api::nixos_configuration::conditions::{
     ACTIVATED, BUILT, COPIED, EVALUATED, READY, SOURCE_READY, STALLED,
 };
-use nico_api::nixos_configuration::{Attempt, Outcome, Step};
+use nico_api::nixos_configuration::{Attempt, Outcome, StagedSystem, Step};
 use nico_api::reason::ConfigurationReason;
 use nico_runtime::category::Category;
 
@@ -207,6 +207,7 @@ impl Progress {
             attempt.failures = Some(0);
             attempt.rollbacks = None;
         }
+        self.status.staged = None;
         self.status.system_path = Some(applied.system.to_string());
         self.status.generation = applied.generation;
         self.status.reboot_required = applied.reboot_required;
@@ -223,6 +224,36 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// The system is on the host and waits there.
+    pub(super) fn stage(&mut self, staged: StagedSystem, now: Timestamp) {
+        if let Some(attempt) = &mut self.status.last_attempt {
+            attempt.step = Some(Step::Copy);
+            attempt.finished_at = Some(Time(now));
+            attempt.outcome = Some(Outcome::Succeeded);
+            attempt.message = None;
+            attempt.failures = Some(0);
+        }
+        for kind in [SOURCE_READY, EVALUATED, BUILT, COPIED] {
+            self.set(kind, Truth::True, success_of(kind), "", now);
+        }
+        self.status.staged = Some(staged);
+        self.waiting(now);
+    }
+
+    /// What is on the host waits there still.
+    pub(super) fn waiting(&mut self, now: Timestamp) {
+        let reason = ConfigurationReason::Staged;
+        self.set(STALLED, Truth::False, reason, "", now);
+        let staged = self.status.staged.as_ref();
+        let message = format!(
+            "{} is on the host and is activated when spec.hold is false",
+            staged
+                .map(|staged| staged.system_path.as_str())
+                .unwrap_or_default()
+        );
+        self.set(READY, Truth::False, reason, &message, now);
     }
 
     /// Everything is as it should be.

@@ -43,6 +43,8 @@ pub(super) struct Request {
     pub(super) rollback: bool,
     /// Whether the host may be rebooted into a new kernel.
     pub(super) may_reboot: bool,
+    /// Whether the system is to wait on the host.
+    pub(super) hold: bool,
 }
 
 /// All that decides what a host should run.
@@ -137,6 +139,7 @@ impl Request {
             action: activation.action,
             confirm_timeout: activation.confirm_timeout.into(),
             rollback: activation.rollback,
+            hold: spec.hold && purpose == Purpose::Install,
             // What is only tried out is gone after a reboot.
             may_reboot: activation.reboot == RebootPolicy::IfNeeded
                 && activation.action != ActivationAction::Test,

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::error::NixError;
 use super::evaluate::Evaluations;
+use super::kubernetes;
 use crate::configuration::metrics::{BuildType, ConfigurationMetrics};
 use crate::program::{self, Redactor};
 
@@ -102,6 +103,19 @@ impl Nix {
                 source,
             })?;
         store_path("build", built.to_string_lossy().as_bytes())
+    }
+
+    /// The version of Kubernetes in a system of the operator's store; `None` when it holds none,
+    /// or is not there because it was built on its host.
+    pub async fn kubernetes_version(
+        &self,
+        system: &StorePath,
+        redactor: &Redactor,
+    ) -> Option<String> {
+        let mut command = self.program("nix-store");
+        command.args(["--query", "--requisites", system.as_str()]);
+        let answer = program::run(command, self.settings.evaluate_deadline, redactor).await;
+        kubernetes::version_in(&String::from_utf8_lossy(&answer.ok()?))
     }
 
     pub(super) fn nix(&self, arguments: &[&str]) -> Command {

@@ -12,6 +12,7 @@ mod destination;
 mod error;
 mod evaluate;
 pub mod host;
+mod kubernetes;
 mod local;
 mod remote;
 

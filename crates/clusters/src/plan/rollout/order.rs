@@ -145,6 +145,7 @@ mod tests {
             },
             configuration: ConfigurationState::Staged((to != "-").then(|| to.to_owned())),
             updated: true,
+            runs_wanted: false,
             node: NodeState::Ready,
             is_fresh: true,
             seen: Some(Node {

@@ -54,6 +54,7 @@ fn member(line: &str) -> Member {
         },
         configuration,
         updated: !matches!(state, "none" | "new-old" | "old" | "failed"),
+        runs_wanted: false,
         node: match health {
             "down" => NodeState::NotReady("kubelet is silent".to_owned()),
             _ => NodeState::Ready,
