@@ -19,6 +19,8 @@ mod operator;
 mod world;
 
 use std::cell::Cell;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -64,30 +66,44 @@ fn no_rollout_breaks_a_cluster_and_every_rollout_ends() {
     let seed = from_environment("NICO_SIMULATOR_SEED").unwrap_or_else(rand::random);
     println!("NICO_SIMULATOR_SEED={seed}");
     let started = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let (steps, runs) = std::thread::scope(|scope| {
+        let seeds = (0..threads).map(|thread| seed.wrapping_add(thread));
+        let running: Vec<_> = seeds
+            .map(|seed| scope.spawn(move || simulate_many(seed, wanted / threads)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .fold((0, 0), |(steps, runs), (more, others)| {
+                (steps + more, runs + others)
+            })
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{steps} steps in {runs} runs, {seconds:.1} s");
+}
+
+/// Runs over random clusters and events until there were `wanted` steps. Gives the number of
+/// steps and of runs.
+fn simulate_many(seed: u64, wanted: u64) -> (u64, u64) {
     let (steps, runs) = (Cell::new(0), Cell::new(0));
-    let mut runner = TestRunner::new(Config {
-        cases: u32::MAX,
+    let mut seeds = TestRunner::new(Config {
         rng_seed: RngSeed::Fixed(seed),
-        failure_persistence: None,
         ..Config::default()
     });
     let scripts = (
         events::any_setup(),
         prop::collection::vec(events::any_event(), 0..EVENTS),
     );
-    // The runner has no end of its own: it is left as soon as there were enough steps.
-    let enough = || steps.get() >= wanted;
-    while !enough() {
-        let mut batch = TestRunner::new_with_rng(
-            Config {
-                cases: 16,
-                max_shrink_time: SHRINKING,
-                max_shrink_iters: 1_000_000,
-                failure_persistence: None,
-                ..Config::default()
-            },
-            runner.new_rng(),
-        );
+    while steps.get() < wanted {
+        let config = Config {
+            cases: 16,
+            max_shrink_time: SHRINKING,
+            max_shrink_iters: 1_000_000,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let mut batch = TestRunner::new_with_rng(config, seeds.new_rng());
         let outcome = batch.run(&scripts, |(setup, events)| {
             let done = simulate(&setup, &events).map_err(TestCaseError::fail)?;
             steps.set(steps.get() + done);
@@ -102,12 +118,7 @@ fn no_rollout_breaks_a_cluster_and_every_rollout_ends() {
             Err(TestError::Abort(why)) => panic!("{why}"),
         }
     }
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{} steps in {} runs, {seconds:.1} s",
-        steps.get(),
-        runs.get()
-    );
+    (steps.get(), runs.get())
 }
 
 #[test]

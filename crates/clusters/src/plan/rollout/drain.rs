@@ -56,9 +56,11 @@ pub fn begin(situation: &Situation<'_>, member: &Member) -> Option<Move> {
     };
     let is_worth_it = member.role == Role::Worker
         || (!node.repels_pods && view.nodes.iter().find(takes_pods).is_some());
+    // A cordon that is left of an earlier rollout is taken back first.
+    let is_ours = node.drain.as_ref().is_some_and(|drain| drain.cordoned);
     (situation.strategy.drain.enabled && member.is_alive() && is_worth_it).then(|| Move::Drain {
         node: node.name.clone(),
-        cordon: !node.unschedulable,
+        cordon: !node.unschedulable || is_ours,
         attempt: situation.attempt.to_owned(),
     })
 }

@@ -60,10 +60,8 @@ pub fn of(member: &Member, attempt: &str) -> Stage {
         .failure
         .as_ref()
         .is_some_and(|failure| failure.attempt == attempt);
-    let is_draining = member
-        .seen
-        .as_ref()
-        .is_some_and(|seen| seen.drain.is_some());
+    let drain = member.seen.as_ref().and_then(|seen| seen.drain.as_ref());
+    let is_draining = drain.is_some_and(|drain| drain.attempt == attempt);
     match &member.configuration {
         ConfigurationState::Absent | ConfigurationState::New(_) => Stage::Joining,
         ConfigurationState::Removing => Stage::Leaving,
