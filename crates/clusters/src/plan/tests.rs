@@ -206,6 +206,8 @@ fn a_node_that_fails_goes_back_to_what_it_ran_and_the_rollout_can_be_given_anoth
         (&*"a".repeat(40), false)
     );
     world.apply_all();
+    assert_eq!(words(&world), ["settle w-01"]);
+    world.step();
     assert_eq!(words(&world), [""; 0], "the others keep what they have");
     let (_, reason, message) = condition(&world, kind::ROLLING_OUT);
     assert_eq!(reason, "NodeFailed");

@@ -96,10 +96,12 @@ pub(crate) fn of_plan(
         .actions
         .iter()
         .filter_map(|action| match action {
-            Action::UpdateConfiguration(it) => observed.configurations.get(&it.name_any()),
+            Action::UpdateConfiguration(it) => {
+                let existing = observed.configurations.get(&it.name_any())?;
+                (existing.spec.hold && !runs_already(existing, it)).then_some(existing)
+            }
             _ => None,
         })
-        .filter(|existing| existing.spec.hold)
         .collect();
     if activated.is_empty() {
         return Ok(());
@@ -212,6 +214,13 @@ fn members<'a>(observed: &'a Observed, plan: &Plan) -> Vec<&'a NixosConfiguratio
             selected.iter().any(|plane| plane.contains(machine))
         })
         .collect()
+}
+
+/// Whether the machine runs what it is brought to: what it was held with was never activated.
+fn runs_already(existing: &NixosConfiguration, wanted: &NixosConfiguration) -> bool {
+    let marks = Marks::of(existing);
+    let runs = marks.previous.as_ref();
+    marks.changing_since.is_none() && runs.is_some_and(|runs| is_same(runs, &wanted.spec))
 }
 
 /// How many machines a rollout has in hand.
