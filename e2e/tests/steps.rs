@@ -119,11 +119,23 @@ async fn kill_in(one: &mut OneHost, step: Step, content: &str) -> Result<(String
 async fn nothing_is_left(one: &OneHost) -> Result<()> {
     one.no_guard_is_left().await?;
     let directory = one.lab.stack.sandbox().directory().join("operator");
-    for place in ["state/attempts", "tmp"] {
-        let left: Vec<_> = std::fs::read_dir(directory.join(place))?
-            .map(|entry| Ok(entry?.file_name()))
-            .collect::<Result<_>>()?;
-        ensure!(left.is_empty(), "{place}: {left:?}");
+    let left = || -> Result<Vec<_>> {
+        let mut left = vec![];
+        for place in ["state/attempts", "tmp"] {
+            for entry in std::fs::read_dir(directory.join(place))? {
+                left.push(entry?.path());
+            }
+        }
+        Ok(left)
+    };
+    // An attempt that has ended is cleaned up a moment after it is recorded.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = left()?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(())
 }

@@ -171,6 +171,7 @@ mod tests {
             .machines
             .connected("default", MachineReason::Connected, second);
         let configurations = &metrics.configurations;
+        configurations.looked_up(true);
         configurations.fetched(true, second);
         configurations.built(BuildType::Copy, true, second);
         configurations.applied("default", "m");

@@ -23,7 +23,7 @@ async fn a_host_builds_its_own_system_and_says_why_it_cannot() {
     let status = cluster.reason("web", "Applied").await.status.unwrap();
     let system = status.system_path.unwrap();
     assert_eq!(lab.on_host("readlink -f /run/current-system"), system);
-    assert_eq!(lab.activations(), ["switch one"]);
+    assert_eq!(lab.activations(), ["one"]);
     let on_operator = cluster.base_path().join("store").join(&system[1..]);
     assert!(!on_operator.exists(), "the operator built {system}");
 

@@ -114,7 +114,7 @@ async fn defect_02_the_commit_that_was_looked_up_is_the_one_that_runs() {
     let release = json!({"ref": "release"});
     lab.cluster.configuration("web", "m", release).await;
     lab.cluster.commit("web", &released).await;
-    assert_eq!(lab.activations(), ["switch released"]);
+    assert_eq!(lab.activations(), ["released"]);
 }
 
 // 3. `SecretRef` takes "the first key" of the Secret.

@@ -106,9 +106,8 @@ pub(crate) fn of_plan(
     if activated.is_empty() {
         return Ok(());
     }
-    let everything_is_there = observed
-        .configurations
-        .values()
+    let everything_is_there = members(observed, plan)
+        .iter()
         .all(|configuration| !configuration.spec.hold || is_prepared(world, configuration));
     if !everything_is_there {
         return Err("a node is touched before every machine is prepared".to_owned());
