@@ -283,7 +283,7 @@ impl Step {
                     Some("not every machine is prepared yet".to_owned())
                 }
                 Role::ControlPlane => control_plane::obstacle(situation, placed, node),
-                Role::Worker => None,
+                Role::Worker => workers::obstacle(situation, placed),
             };
             match obstacle {
                 None => self.push(node, Move::Activate),

@@ -141,7 +141,8 @@ fn control_planes(
         .filter(|taken| taken.role == Role::ControlPlane)
         .collect();
     let in_hand = changing(&members(observed, plan), Role::ControlPlane);
-    if taken.len() + in_hand > 1 && !taken.is_empty() {
+    let answers = matches!(observed.workload, Workload::Answers(_));
+    if answers && taken.len() + in_hand > 1 && !taken.is_empty() {
         return Err(format!(
             "{} control planes are taken in hand beside {in_hand}",
             taken.len()

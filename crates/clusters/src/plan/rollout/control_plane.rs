@@ -3,6 +3,7 @@
 use crate::observed::{Etcd, View, Workload};
 use crate::role::Role;
 
+use super::super::readiness::ConfigurationState;
 use super::{Placed, Situation, Stage};
 
 /// The control-plane machine to take in hand now, or why none may be taken, though some wait.
@@ -18,7 +19,13 @@ pub fn next<'a, 'b>(
         .iter()
         .filter(|node| node.is_of(Role::ControlPlane))
         .collect();
-    if control_planes.iter().any(|node| node.stage.is_in_hand()) {
+    // While the cluster does not answer, nobody can say that the one in hand is back, and it may
+    // not come back before others that are down are changed too.
+    let is_silent = matches!(situation.workload, Workload::Unreachable { .. });
+    let is_done =
+        |node: &Placed<'_>| is_silent && node.member.configuration == ConfigurationState::Applied;
+    let is_held_up = |node: &&&Placed<'_>| node.stage.is_in_hand() && !is_done(node);
+    if control_planes.iter().find(is_held_up).is_some() {
         return Ok(None);
     }
     let mut waiting: Vec<&Placed<'_>> = control_planes

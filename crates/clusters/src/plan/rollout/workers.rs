@@ -70,6 +70,23 @@ pub fn next<'a, 'b>(
     Ok(taken)
 }
 
+/// Why a worker that is drained may not go down now: others went down meanwhile.
+pub fn obstacle(situation: &Situation<'_>, placed: &[Placed<'_>]) -> Option<String> {
+    let workers = placed
+        .iter()
+        .filter(|node| node.is_of(Role::Worker) && node.stage != Stage::Joining);
+    let budget = budget(
+        &situation.strategy.max_unavailable_workers,
+        workers.clone().count(),
+    );
+    let is_away = |node: &&Placed<'_>| node.stage.is_in_hand() || !node.member.is_alive();
+    let away: Vec<&str> = workers
+        .filter(is_away)
+        .map(|node| node.member.machine.as_str())
+        .collect();
+    (away.len() > budget).then(|| format!("{} away already", is_or_are(&away)))
+}
+
 fn is_or_are(names: &[&str]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb}", names.join(", "))
