@@ -282,7 +282,15 @@ fn change(
     let machine = machine.clone();
     let action = match what {
         Move::Create => desired(false, &Marks::default()).map(Action::CreateConfiguration),
-        Move::Correct => desired(false, &Marks::default()).map(Action::UpdateConfiguration),
+        Move::Return => desired(false, &Marks::default()).map(Action::UpdateConfiguration),
+        // The machine may have applied the earlier one since it was looked at.
+        Move::Correct => {
+            let marks = Marks {
+                changing_since: Some(now),
+                ..Marks::default()
+            };
+            desired(false, &marks).map(Action::UpdateConfiguration)
+        }
         Move::Stage => {
             let marks = Marks {
                 failure: None,

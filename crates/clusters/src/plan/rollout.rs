@@ -102,8 +102,10 @@ pub enum State {
 pub enum Move {
     /// It gets its first configuration.
     Create,
-    /// Its configuration is brought to the wanted revision at once: nothing that works changes.
+    /// Its first configuration, which never worked, is brought to the wanted revision.
     Correct,
+    /// What it was held with is taken back: it runs the wanted revision.
+    Return,
     /// The wanted revision is copied to it and waits there.
     Stage,
     /// Its Node is to be drained from now on.
@@ -337,7 +339,7 @@ impl Step {
             self.push(
                 node,
                 if is_back_already {
-                    Move::Correct
+                    Move::Return
                 } else {
                     Move::Stage
                 },

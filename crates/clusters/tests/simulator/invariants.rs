@@ -228,6 +228,10 @@ fn changing(members: &[&NixosConfiguration], wanted: Role) -> usize {
     members
         .iter()
         .filter(|configuration| role(configuration) == wanted && !configuration.spec.hold)
+        .filter(|configuration| {
+            let status = configuration.status.as_ref();
+            status.is_some_and(|status| status.applied_commit.is_some())
+        })
         .filter(|configuration| Marks::of(configuration).changing_since.is_some())
         .filter(|configuration| Marks::of(configuration).failure.is_none())
         .count()

@@ -155,6 +155,7 @@ impl Case {
         let word = |what: &Move| match what {
             Move::Create => "create",
             Move::Correct => "correct",
+            Move::Return => "return",
             Move::Stage => "stage",
             Move::Drain { .. } => "drain",
             Move::Evict(_) => "evict",
