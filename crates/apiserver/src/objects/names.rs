@@ -25,7 +25,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 /// server does not need, and names are judged with every write.
 fn is_enclosed(text: &str, edge: impl Fn(char) -> bool, inner: &str) -> bool {
     text.starts_with(&edge)
-        && text.ends_with(|last| edge(last))
+        && text.ends_with(&edge)
         && text.chars().all(|each| edge(each) || inner.contains(each))
 }
 

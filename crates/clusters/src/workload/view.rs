@@ -388,7 +388,10 @@ mod tests {
             )
         };
         let no = budget("db", 0, json!({}));
-        assert_eq!(held_by(&db("True"), &[no.clone()]).as_deref(), Some("db"));
+        assert_eq!(
+            held_by(&db("True"), std::slice::from_ref(&no)).as_deref(),
+            Some("db")
+        );
         assert_eq!(held_by(&db("True"), &[budget("db", 1, json!({}))]), None);
         let always = budget(
             "db",
@@ -396,9 +399,12 @@ mod tests {
             json!({"unhealthyPodEvictionPolicy": "AlwaysAllow"}),
         );
         assert_eq!(held_by(&db("False"), &[always]), None);
-        assert_eq!(held_by(&db("False"), &[no.clone()]).as_deref(), Some("db"));
+        assert_eq!(
+            held_by(&db("False"), std::slice::from_ref(&no)).as_deref(),
+            Some("db")
+        );
         let other = pod(json!({"metadata": {"name": "x", "namespace": "default"}}));
-        assert_eq!(held_by(&other, &[no.clone()]), None);
+        assert_eq!(held_by(&other, std::slice::from_ref(&no)), None);
         let two = held_by(&db("True"), &[no, budget("other", 1, json!({}))]);
         assert!(two.unwrap().starts_with("db and other"));
     }

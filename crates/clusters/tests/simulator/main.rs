@@ -12,6 +12,8 @@
 //! `NICO_SIMULATOR_STEPS` sets the number of steps, `NICO_SIMULATOR_SEED` where they start; the
 //! same seed gives the same runs. A failure is shrunk to few events.
 
+#![allow(clippy::unwrap_used, reason = "a test may end here")]
+
 mod events;
 mod host;
 mod invariants;

@@ -167,7 +167,7 @@ impl World {
                 self.clusters[number].kubeconfig = KubeconfigState::Missing(None);
             }
         }
-        self.tell(format!("c-{number} {}", short(action)));
+        self.tell(&format!("c-{number} {}", short(action)));
         true
     }
 

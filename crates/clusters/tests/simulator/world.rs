@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    pub(crate) fn tell(&mut self, line: String) {
+    pub(crate) fn tell(&mut self, line: &str) {
         if self.story.len() == STORY {
             self.story.pop_front();
         }
@@ -211,7 +211,7 @@ impl World {
             }
         }
         if !event.is_routine() {
-            self.tell(format!("{event:?}"));
+            self.tell(&format!("{event:?}"));
         }
         self.step()
     }
@@ -303,7 +303,7 @@ impl World {
         );
         if changed {
             self.note_configuration(&machine, true);
-            self.tell(format!("{machine} was changed to commit {commit}"));
+            self.tell(&format!("{machine} was changed to commit {commit}"));
         }
     }
 
