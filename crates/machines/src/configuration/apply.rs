@@ -256,10 +256,10 @@ impl Run<'_> {
 
     async fn fill(&self, export: &std::path::Path) -> Result<Workspace, StepError> {
         let wanted = &self.attempt.wanted;
-        let attempts = self.world.settings.attempts();
         let directory = &wanted.request.directory;
         let files = wanted.files.files.clone();
-        Ok(Workspace::create(&attempts, export, directory, files).await?)
+        let workspaces = &self.world.workspaces;
+        Ok(workspaces.create(export, directory, files).await?)
     }
 
     async fn evaluate(&self, workspace: &Workspace) -> Result<StorePath, StepError> {

@@ -2,6 +2,7 @@
 //! turn, or a failure that waited long enough.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ use super::metrics::ConfigurationMetrics;
 use super::observe::Observer;
 use super::plan::{Rhythm, plan};
 use super::settings::Settings;
-use super::workspace;
+use super::workspace::Workspaces;
 use crate::git::{MirrorError, Mirrors};
 use crate::metrics::ReconcileMetrics;
 use crate::nix::Nix;
@@ -80,6 +81,7 @@ pub(super) struct World {
     pub(super) access: Access,
     pub(super) observer: Observer,
     pub(super) nix: Nix,
+    pub(super) workspaces: Workspaces,
     pub(super) settings: Settings,
     pub(super) metrics: ConfigurationMetrics,
     reconciles: ReconcileMetrics,
@@ -135,17 +137,9 @@ pub(crate) async fn run(
     metrics: ConfigurationMetrics,
     reconciles: ReconcileMetrics,
 ) -> Result<(), Error> {
-    let attempts = settings.attempts();
-    let home = settings.home();
-    for (path, prepared) in [
-        (&attempts, workspace::prepare(&attempts)),
-        (&home, std::fs::create_dir_all(&home)),
-    ] {
-        prepared.map_err(|source| Error::Storage {
-            path: path.display().to_string(),
-            source,
-        })?;
-    }
+    let (attempts, home) = (settings.attempts(), settings.home());
+    let workspaces = Workspaces::open(attempts.clone()).map_err(storage(&attempts))?;
+    std::fs::create_dir_all(&home).map_err(storage(&home))?;
     let mirrors = Mirrors::open(settings.git(), metrics.clone())?;
     let client = context.client.clone();
     let configurations: Api<Guarded> = Api::all(client.clone());
@@ -155,6 +149,7 @@ pub(crate) async fn run(
     let world = Arc::new(World {
         nix: Nix::new(settings.nix(), metrics.clone()),
         observer: Observer::new(client.clone(), mirrors),
+        workspaces,
         access,
         settings,
         metrics,
@@ -193,6 +188,11 @@ pub(crate) async fn run(
     } else {
         Err(Error::Ended)
     }
+}
+
+fn storage(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.display().to_string();
+    |source| Error::Storage { path, source }
 }
 
 /// Removes mirrors that nobody uses, for as long as the controller runs.

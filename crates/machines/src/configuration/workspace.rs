@@ -1,22 +1,39 @@
 //! The private directory of one attempt: the exported commit with the additional files in it.
 //!
 //! Only the operator's user may enter it; it is removed when the attempt ends, and what a killed
-//! process left is removed when the next one starts.
+//! process left is removed when the next one starts. A `nix` that outlives its operator makes the
+//! directory of its result anew, so each end of an attempt looks for what belongs to none.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
 use super::files::File;
 use crate::tree;
 
+/// The directory of all attempts.
+#[derive(Clone, Debug)]
+pub(super) struct Workspaces {
+    directory: PathBuf,
+    /// How the names of this process's own begin.
+    prefix: String,
+    /// Names that an earlier process left.
+    left: Arc<HashSet<OsString>>,
+    /// The names of those in use. Held while one is made or removed.
+    in_use: Arc<Mutex<HashSet<OsString>>>,
+}
+
 /// The directory of one attempt. Removed on drop.
 #[derive(Debug)]
 pub(super) struct Workspace {
-    directory: TempDir,
+    directory: PathBuf,
+    all: Workspaces,
 }
 
 /// A tree that cannot be put together.
@@ -45,36 +62,42 @@ pub(super) enum WorkspaceError {
     Interrupted,
 }
 
-/// Makes the directory of all attempts, private and empty.
-///
-/// # Errors
-/// What the operating system says.
-pub(super) fn prepare(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+impl Workspaces {
+    /// Makes the directory of all attempts, private and empty.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&directory)?;
+        fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
+        let left: io::Result<_> = fs::read_dir(&directory)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect();
+        let all = Self {
+            directory,
+            prefix: format!("{:08x}-", rand::random::<u32>()),
+            left: Arc::new(left?),
+            in_use: Arc::default(),
+        };
+        all.sweep(&HashSet::new())?;
+        Ok(all)
     }
-    fs::create_dir_all(directory)?;
-    fs::set_permissions(directory, Permissions::from_mode(0o700))
-}
 
-impl Workspace {
     /// A new directory with the tree of `export` and `files` below `subdirectory` of it.
     ///
     /// # Errors
     /// [`WorkspaceError`].
     pub(super) async fn create(
-        attempts: &Path,
+        &self,
         export: &Path,
         subdirectory: &str,
         files: Vec<File>,
-    ) -> Result<Self, WorkspaceError> {
-        let attempts = attempts.to_owned();
+    ) -> Result<Workspace, WorkspaceError> {
+        let all = self.clone();
         let export = export.to_owned();
         let subdirectory = subdirectory.to_owned();
         let create = move || {
-            let directory = TempDir::new_in(&attempts).map_err(storage(&attempts))?;
-            let workspace = Self { directory };
+            let workspace = all.add().map_err(storage(&all.directory))?;
             tree::copy(&export, &workspace.tree())
                 .map_err(|error| storage(&error.path)(error.source))?;
             for file in &files {
@@ -87,9 +110,52 @@ impl Workspace {
             .unwrap_or(Err(WorkspaceError::Interrupted))
     }
 
+    fn add(&self) -> io::Result<Workspace> {
+        let mut in_use = self.in_use();
+        let directory = TempDir::with_prefix_in(&self.prefix, &self.directory)?.keep();
+        in_use.extend(directory.file_name().map(OsString::from));
+        Ok(Workspace {
+            directory,
+            all: self.clone(),
+        })
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, HashSet<OsString>> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the directories of attempts that have ended. One that somebody still writes into,
+    /// who outlived the attempt, goes the next time.
+    fn sweep(&self, in_use: &HashSet<OsString>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_own = name.to_string_lossy().starts_with(&self.prefix);
+            let has_ended = self.left.contains(&name) || is_own && !in_use.contains(&name);
+            if has_ended && let Err(error) = fs::remove_dir_all(entry.path()) {
+                tracing::debug!(?name, %error, "the directory of an attempt was not removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let mut in_use = self.all.in_use();
+        if let Some(name) = self.directory.file_name() {
+            in_use.remove(name);
+        }
+        if let Err(error) = self.all.sweep(&in_use) {
+            tracing::warn!(%error, "cannot look for what old attempts left");
+        }
+    }
+}
+
+impl Workspace {
     /// The directory itself, for files beside the tree.
     pub(super) fn path(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 
     /// The tree.
@@ -157,6 +223,7 @@ mod tests {
 
     struct Fixture {
         directory: TempDir,
+        all: Workspaces,
     }
 
     impl Fixture {
@@ -165,8 +232,8 @@ mod tests {
             let export = directory.path().join("export");
             fs::create_dir_all(export.join("sub")).unwrap();
             fs::write(export.join("sub/flake.nix"), "{ }").unwrap();
-            fs::create_dir(directory.path().join("attempts")).unwrap();
-            Self { directory }
+            let all = Workspaces::open(directory.path().join("attempts")).unwrap();
+            Self { directory, all }
         }
 
         fn export(&self) -> PathBuf {
@@ -174,12 +241,11 @@ mod tests {
         }
 
         async fn workspace(&self, path: &str) -> Result<Workspace, WorkspaceError> {
-            let attempts = self.directory.path().join("attempts");
             let file = File {
                 path: path.to_owned(),
                 content: b"injected".to_vec(),
             };
-            Workspace::create(&attempts, &self.export(), "sub", vec![file]).await
+            self.all.create(&self.export(), "sub", vec![file]).await
         }
     }
 
@@ -232,12 +298,28 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_comes_back_after_its_attempt_goes_with_the_next_and_others_stay() {
+        let fixture = Fixture::new();
+        let ended = fixture.workspace("file").await.unwrap();
+        let path = ended.path().to_owned();
+        drop(ended);
+        fs::create_dir(&path).unwrap();
+        let running = fixture.workspace("file").await.unwrap();
+        let of_another = fixture.all.directory.join("another");
+        fs::create_dir(&of_another).unwrap();
+        drop(fixture.workspace("file").await.unwrap());
+        assert!(!path.exists());
+        assert!(running.tree().join("sub/file").exists());
+        assert!(of_another.exists());
+    }
+
     #[test]
     fn what_a_killed_process_left_is_removed() {
         let directory = TempDir::new().unwrap();
         let attempts = directory.path().join("attempts");
         fs::create_dir_all(attempts.join("stale")).unwrap();
-        prepare(&attempts).unwrap();
+        Workspaces::open(attempts.clone()).unwrap();
         assert_eq!(fs::read_dir(&attempts).unwrap().count(), 0);
         let mode = fs::metadata(&attempts).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
