@@ -3,6 +3,7 @@
 //! One module for each subcommand. [`Command`] lists what can be run.
 
 mod apiserver;
+mod check;
 mod crds;
 mod duration;
 mod faults;
@@ -33,6 +34,10 @@ enum Command {
     Apiserver(Box<apiserver::Arguments>),
     /// Run NICO with hosts made of Linux namespaces, on this machine alone.
     Sandbox(sandbox::Arguments),
+    /// Check a GitOps repository before it is merged. Nothing is fetched, no cluster is asked.
+    ///
+    /// Exit codes: 0 nothing at or above the threshold, 1 warnings, 2 errors, 3 could not check.
+    Check(Box<check::Arguments>),
     /// Write the reference pages of the documentation.
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         Command::Crds(arguments) => crds::run(arguments),
         Command::Apiserver(arguments) => apiserver::run(*arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Check(arguments) => return check::run(&arguments),
         Command::Reference(arguments) => reference::run(arguments, &Arguments::command()),
     };
     match result {
@@ -60,7 +66,21 @@ fn parse() -> Arguments {
     Arguments::command()
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches))
-        .unwrap_or_else(|error| name_the_variable(error).exit())
+        .unwrap_or_else(|error| refuse(&name_the_variable(error)))
+}
+
+/// Ends the process. The code is 2, as with most programs; but for `check`, 2 means that errors were
+/// found.
+fn refuse(error: &clap::Error) -> ! {
+    let is_check = std::env::args_os()
+        .nth(1)
+        .is_some_and(|name| name == "check");
+    if is_check && error.use_stderr() {
+        // Where not even this can be printed, the code still tells.
+        let _ = error.print();
+        std::process::exit(check::COULD_NOT_CHECK.into());
+    }
+    error.exit()
 }
 
 /// Says of a bad value from which environment variable it came.

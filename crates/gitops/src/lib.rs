@@ -1,0 +1,18 @@
+//! A GitOps repository, checked offline: nothing is fetched, no cluster is asked.
+//!
+//! The stages are read in this order:
+//!
+//! - [`load`]: files to documents whose every node knows where it stands;
+//! - [`report`]: findings for people and for programs.
+//!
+//! Only [`load::disk`] touches the file system. Everything else is a function of what was read.
+
+pub mod finding;
+pub mod load;
+pub mod report;
+pub mod rules;
+pub mod source;
+pub mod yaml;
+
+pub use finding::{Finding, Severity};
+pub use load::Repository;
