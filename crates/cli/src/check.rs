@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use nico_gitops::report::{self, Report};
-use nico_gitops::{Severity, load, rules};
+use nico_gitops::{Severity, build, load, rules};
 
 /// The exit code for what is neither right nor wrong.
 pub(crate) const COULD_NOT_CHECK: u8 = 3;
@@ -71,7 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn check(arguments: &Arguments) -> anyhow::Result<u8> {
     let repository = load::disk::load(&arguments.path)?;
-    let report = Report::new(&repository, repository.findings.clone());
+    let mut findings = repository.findings.clone();
+    findings.extend(build::findings(&repository));
+    let report = Report::new(&repository, findings);
     print(&match arguments.format {
         Format::Text => report::text(&report, io::stdout().is_terminal()),
         Format::Json => report::json(&report),
@@ -101,12 +103,12 @@ fn list_rules() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
-        .context("cannot write the report")
+        .context("cannot write the output")
 }
 
 impl Threshold {

@@ -3,6 +3,7 @@
 //! One module for each subcommand. [`Command`] lists what can be run.
 
 mod apiserver;
+mod build;
 mod check;
 mod crds;
 mod duration;
@@ -38,6 +39,11 @@ enum Command {
     ///
     /// Exit codes: 0 nothing at or above the threshold, 1 warnings, 2 errors, 3 could not check.
     Check(Box<check::Arguments>),
+    /// Print what a kustomization makes, as kustomize would, without kustomize.
+    ///
+    /// Prints nothing where the result would not be complete. Exit codes: 0 built, 2 not or not
+    /// completely, 3 could not look.
+    Build(build::Arguments),
     /// Write the reference pages of the documentation.
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
         Command::Apiserver(arguments) => apiserver::run(*arguments),
         Command::Sandbox(arguments) => sandbox::run(arguments),
         Command::Check(arguments) => return check::run(&arguments),
+        Command::Build(arguments) => return build::run(&arguments),
         Command::Reference(arguments) => reference::run(arguments, &Arguments::command()),
     };
     match result {
@@ -69,8 +76,8 @@ fn parse() -> Arguments {
         .unwrap_or_else(|error| refuse(&name_the_variable(error)))
 }
 
-/// Ends the process. The code is 2, as with most programs; but for `check`, 2 means that errors were
-/// found.
+/// Ends the process. The code is 2, as with most programs; but for `check` and `build`, 2 means that
+/// errors were found.
 fn refuse(error: &clap::Error) -> ! {
     let is_check = std::env::args_os()
         .nth(1)

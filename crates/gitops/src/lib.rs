@@ -3,10 +3,12 @@
 //! The stages are read in this order:
 //!
 //! - [`load`]: files to documents whose every node knows where it stands;
+//! - [`build`]: kustomizations to objects, as kustomize makes them;
 //! - [`report`]: findings for people and for programs.
 //!
 //! Only [`load::disk`] touches the file system. Everything else is a function of what was read.
 
+pub mod build;
 pub mod finding;
 pub mod load;
 pub mod report;

@@ -161,6 +161,21 @@ impl Node {
         Some(fields.remove(index))
     }
 
+    /// Says that this and everything in it was written at `at`.
+    pub fn place_all(&mut self, at: Location) {
+        self.at = at;
+        match &mut self.value {
+            Value::Sequence(items) => items.iter_mut().for_each(|item| item.place_all(at)),
+            Value::Mapping(fields) => {
+                for field in fields {
+                    field.key_at = at;
+                    field.node.place_all(at);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The same value as JSON. Fields keep their order.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
@@ -204,8 +219,14 @@ fn number(text: &str) -> serde_json::Value {
     if let Some(whole) = whole {
         return (sign * whole).into();
     }
-    let float = plain.parse::<f64>().ok().filter(|float| float.is_finite());
-    float.map_or_else(|| text.into(), Into::into)
+    let Some(float) = plain.parse::<f64>().ok().filter(|float| float.is_finite()) else {
+        return text.into();
+    };
+    // Go writes a float without a fraction as a whole number.
+    if float.fract() == 0.0 && float.abs() < 1e15 {
+        return (float as i64).into();
+    }
+    float.into()
 }
 
 #[cfg(test)]
@@ -224,7 +245,7 @@ mod tests {
             ("0x1f", json!(31)),
             ("0b11", json!(3)),
             ("1.5", json!(1.5)),
-            ("1e3", json!(1000.0)),
+            ("1e3", json!(1000)),
             ("089", json!(89)),
             (".inf", json!(".inf")),
         ] {

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{RawFile, Repository, Unread};
+use super::{OtherFiles, RawFile, Repository, Unread};
 
 /// Larger files are not read: 32 MiB.
 pub const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -41,12 +41,28 @@ pub fn load(root: &Path) -> Result<Repository, Error> {
         }
     }
     files.sort();
-    Ok(Repository::from_files(files.into_iter().map(|path| {
-        RawFile {
-            content: read(&canonical, &path),
-            path: portable(&path),
-        }
-    })))
+    let mut repository = Repository::from_files(files.into_iter().map(|path| RawFile {
+        content: read(&canonical, &path),
+        path: portable(&path),
+    }));
+    repository.other_files = Some(Box::new(Folder { root: canonical }));
+    Ok(repository)
+}
+
+/// The files of a folder, none outside of it.
+#[derive(Debug)]
+struct Folder {
+    root: PathBuf,
+}
+
+impl OtherFiles for Folder {
+    fn read(&self, path: &str) -> Result<Vec<u8>, Unread> {
+        read(&self.root, Path::new(path))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.root.join(path).exists()
+    }
 }
 
 struct DirectoryEntry {

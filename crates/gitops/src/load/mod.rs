@@ -48,6 +48,14 @@ pub enum Unread {
     Failed(String),
 }
 
+/// Files that are no YAML, which a generator may put into an object.
+pub trait OtherFiles: std::fmt::Debug {
+    /// The bytes of the file at a path from the root.
+    fn read(&self, path: &str) -> Result<Vec<u8>, Unread>;
+    /// Whether there is a file or folder at this path.
+    fn exists(&self, path: &str) -> bool;
+}
+
 /// One YAML document.
 #[derive(Debug)]
 pub struct Document {
@@ -68,6 +76,8 @@ pub struct Repository {
     pub ignores: Vec<Ignore>,
     /// What was wrong with the files themselves.
     pub findings: Vec<Finding>,
+    /// Where files are found that are no YAML.
+    pub other_files: Option<Box<dyn OtherFiles>>,
 }
 
 impl Repository {
@@ -78,6 +88,39 @@ impl Repository {
             repository.add(file);
         }
         repository
+    }
+
+    /// The documents of a file, in their order.
+    pub fn documents_of(&self, file: FileId) -> &[Document] {
+        let first = self
+            .documents
+            .partition_point(|document| document.file < file);
+        let end = self
+            .documents
+            .partition_point(|document| document.file <= file);
+        &self.documents[first..end]
+    }
+
+    /// Whether something is wrong with the text of a file.
+    pub fn is_broken(&self, file: FileId) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|finding| finding.location.file == file)
+    }
+
+    /// The bytes of any file, by its path from the root.
+    pub fn bytes(&self, path: &str) -> Result<Vec<u8>, Unread> {
+        if let Some(file) = self.sources.find(path) {
+            return Ok(self.sources.get(file).text.clone().into_bytes());
+        }
+        let missing = || Err(Unread::Failed("there is no such file".to_owned()));
+        let files = self.other_files.as_ref();
+        files.map_or_else(missing, |files| files.read(path))
+    }
+
+    /// Whether there is a file or folder at this path from the root.
+    pub fn exists(&self, path: &str) -> bool {
+        let files = self.other_files.as_ref();
+        self.sources.find(path).is_some() || files.is_some_and(|files| files.exists(path))
     }
 
     fn add(&mut self, file: RawFile) {

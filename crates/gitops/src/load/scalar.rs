@@ -1,7 +1,10 @@
 //! What a plain word means, after YAML 1.2's core schema.
 //!
 //! The exceptions are those of the parser in Kubernetes' tools (go-yaml 3): numbers may have
-//! underscores, `0777` is octal as it was in YAML 1.1, and `yes`, `no`, `on` and `off` are text.
+//! underscores, `0777` is octal as it was in YAML 1.1, a date becomes the moment at which it begins,
+//! and `yes`, `no`, `on` and `off` are text.
+
+use jiff::civil::Date;
 
 use crate::yaml::Value;
 
@@ -12,6 +15,7 @@ pub(super) fn resolve(text: &str) -> Value {
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
         _ if is_number(text) => Value::Number(text.into()),
+        _ if is_date(text) => Value::Text(format!("{text}T00:00:00Z").into()),
         _ => Value::Text(text.into()),
     }
 }
@@ -37,6 +41,12 @@ fn is_number(text: &str) -> bool {
         || digits("0o", |letter| ('0'..='7').contains(&letter))
         || digits("0b", |letter| matches!(letter, '0' | '1'))
         || is_decimal(unsigned)
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == 10
+        && text.starts_with(|letter: char| letter.is_ascii_digit())
+        && text.parse::<Date>().is_ok()
 }
 
 fn has_only(text: &str, is_digit: fn(char) -> bool) -> bool {
@@ -80,6 +90,11 @@ mod tests {
         ] {
             assert_eq!(resolve(text), Value::Text(text.into()), "{text}");
         }
+        assert_eq!(
+            resolve("2024-02-29"),
+            Value::Text("2024-02-29T00:00:00Z".into())
+        );
+        assert_eq!(resolve("2023-02-29"), Value::Text("2023-02-29".into()));
         for text in ["", "~", "null"] {
             assert_eq!(resolve(text), Value::Null, "{text}");
         }

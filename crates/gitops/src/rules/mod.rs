@@ -1,5 +1,6 @@
 //! The rules: what is looked for, how bad it is, what comes of it, how it is put right.
 
+pub mod build;
 pub mod yaml;
 
 use crate::finding::Severity;
@@ -24,6 +25,7 @@ pub struct Rule {
 /// Every rule, by identifier.
 pub fn all() -> Vec<&'static Rule> {
     let mut rules = Vec::new();
+    rules.extend(build::RULES);
     rules.extend(yaml::RULES);
     rules.sort_by_key(|rule| rule.id);
     rules

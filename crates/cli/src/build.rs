@@ -1,0 +1,79 @@
+//! `nico build`: the objects of a kustomization.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use nico_gitops::report::{self, Report};
+use nico_gitops::{build, load};
+
+use crate::check::{COULD_NOT_CHECK, print};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The folder with the kustomization.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// The repository's root, outside of which nothing is read. Without it: the nearest folder above
+    /// with a `.git`; else the current folder, where it holds the kustomization; else the
+    /// kustomization's own folder.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match print_objects(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            super::report(&error);
+            ExitCode::from(COULD_NOT_CHECK)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "standard output is for the objects")]
+fn print_objects(arguments: &Arguments) -> anyhow::Result<u8> {
+    let path = canonical(&arguments.path)?;
+    let root = match &arguments.root {
+        Some(root) => canonical(root)?,
+        None => root_of(&path)?,
+    };
+    let Ok(folder) = path.strip_prefix(&root) else {
+        bail!("{} is not below {}", path.display(), root.display());
+    };
+    let folder = folder.to_str().context("the path is not UTF-8")?;
+    let repository = load::disk::load(&root)?;
+    let built = build::build(&repository, if folder.is_empty() { "." } else { folder });
+    let mut findings = built.findings;
+    let own = repository.findings.iter();
+    findings.extend(
+        own.filter(|finding| built.files.contains(&finding.location.file))
+            .cloned(),
+    );
+    if findings.is_empty() {
+        print(&build::yaml(&built.objects))?;
+        return Ok(0);
+    }
+    eprint!(
+        "{}",
+        report::text(&Report::new(&repository, findings), false)
+    );
+    eprintln!("nothing is printed, for it would not be complete");
+    Ok(2)
+}
+
+fn canonical(path: &Path) -> anyhow::Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn root_of(path: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(root) = path.ancestors().find(|folder| folder.join(".git").exists()) {
+        return Ok(root.to_owned());
+    }
+    let current = env::current_dir().context("cannot find the current folder")?;
+    let holds_it = path.starts_with(&current);
+    Ok(if holds_it { current } else { path.to_owned() })
+}

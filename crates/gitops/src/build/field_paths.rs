@@ -1,0 +1,80 @@
+//! The places in an object that a slash-separated path means: lists are looked through.
+
+use crate::source::Location;
+use crate::yaml::{Field, Node, Value};
+
+/// Calls `change` with each node at `path`. With `create`, missing mappings and the last field are
+/// made at `at`, but no list items.
+pub(super) fn at_path(
+    node: &mut Node,
+    path: &[String],
+    create: Option<Location>,
+    change: &mut dyn FnMut(&mut Node),
+) {
+    if let Value::Sequence(items) = &mut node.value {
+        for item in items {
+            at_path(item, path, create, change);
+        }
+        return;
+    }
+    let Some((key, rest)) = path.split_first() else {
+        return change(node);
+    };
+    let key = key.strip_suffix("[]").unwrap_or(key);
+    if let Some(at) = create
+        && node.is_null()
+    {
+        *node = Node {
+            at,
+            value: Value::Mapping(Vec::new()),
+        };
+    }
+    let Value::Mapping(fields) = &mut node.value else {
+        return;
+    };
+    let known = fields.iter().position(|field| &*field.key == key);
+    let index = match (known, create) {
+        (Some(index), _) => index,
+        (None, Some(at)) => {
+            let value = Value::Null;
+            fields.push(Field {
+                key: key.into(),
+                key_at: at,
+                node: Node { at, value },
+            });
+            fields.len() - 1
+        }
+        (None, None) => return,
+    };
+    at_path(&mut fields[index].node, rest, create, change);
+}
+
+/// The parts of a path. A slash that belongs to a part is written `\/`.
+pub(super) fn split(path: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut letters = path.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if letters.peek() == Some(&'/') => {
+                letters.next();
+                parts.last_mut().expect("never empty").push('/');
+            }
+            '/' => parts.push(String::new()),
+            other => parts.last_mut().expect("never empty").push(other),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_at_slashes_that_are_not_escaped() {
+        assert_eq!(
+            split("metadata/annotations/a.b\\/c"),
+            ["metadata", "annotations", "a.b/c"]
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! One kustomization file: which fields it has, and which of them are understood.
+
+use crate::finding::Finding;
+use crate::rules::build::{BLD001, BLD002};
+use crate::yaml::Node;
+
+/// Fields that the build does something with.
+const SUPPORTED: [&str; 26] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "bases",
+    "components",
+    "namespace",
+    "namePrefix",
+    "nameSuffix",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "configurations",
+    "labels",
+    "commonLabels",
+    "commonAnnotations",
+    "images",
+    "replicas",
+    // Say how something is written, and change no object.
+    "sortOptions",
+    "buildMetadata",
+    "openapi",
+    "validators",
+    "crds",
+];
+
+/// Fields that change the objects, and that the build does not know how to follow.
+const UNSUPPORTED: [&str; 8] = [
+    "replacements",
+    "vars",
+    "helmCharts",
+    "helmChartInflationGenerator",
+    "helmGlobals",
+    "generators",
+    "transformers",
+    "imageTags",
+];
+
+/// Of the supported fields, those that only matter with content that changes objects.
+const UNSUPPORTED_WITH_CONTENT: [&str; 4] = ["buildMetadata", "openapi", "validators", "crds"];
+
+/// What is wrong with the fields of a kustomization.
+pub(super) fn check(kustomization: &Node) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for field in kustomization.fields() {
+        let key = &*field.key;
+        let is_empty =
+            field.node.is_null() || field.node.items().is_empty() && field.node.fields().is_empty();
+        if UNSUPPORTED.contains(&key) || UNSUPPORTED_WITH_CONTENT.contains(&key) && !is_empty {
+            findings.push(Finding::new(
+                &BLD002,
+                field.key_at,
+                format!("`{key}` is a feature of kustomize that is not supported here"),
+            ));
+        } else if !SUPPORTED.contains(&key) {
+            findings.push(
+                Finding::new(
+                    &BLD001,
+                    field.key_at,
+                    format!("a kustomization has no field `{key}`"),
+                )
+                .fix("correct the field's name, or remove it"),
+            );
+        }
+    }
+    findings
+}
+
+/// Whether the document is a component, which changes what its user has so far.
+pub(super) fn is_component(kustomization: &Node) -> bool {
+    kustomization.text_of("kind") == Some("Component")
+}

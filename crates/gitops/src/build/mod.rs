@@ -1,0 +1,222 @@
+//! Kustomizations built as kustomize builds them, without kustomize.
+//!
+//! [`build`] is the way in: it walks the folders in kustomize's order: resources,
+//! components, generators, transformers; hashes and references come last, once for the whole build.
+//! What is not supported is a finding ([`BLD002`](crate::rules::build::BLD002)), never left out
+//! silently. Nodes keep the place at which they were written, also those that a patch brings.
+
+mod accumulate;
+mod field_paths;
+mod generate;
+mod hash;
+mod images;
+mod json_patch;
+mod kustomization;
+mod labels;
+mod names;
+mod namespace;
+mod object;
+mod patches;
+mod references;
+mod strategic;
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::finding::Finding;
+use crate::load::Repository;
+use crate::source::FileId;
+
+pub use accumulate::build;
+pub use object::{Id, Object};
+
+/// The outcome of a build.
+#[derive(Debug, Default)]
+pub struct Build {
+    /// The objects, in the order of the kustomization.
+    pub objects: Vec<Object>,
+    /// What is wrong with the kustomizations of this build.
+    pub findings: Vec<Finding>,
+    /// The YAML files that were taken in. What is wrong with these is wrong with the build.
+    pub files: BTreeSet<FileId>,
+}
+
+/// The objects as YAML, one document for each.
+pub fn yaml(objects: &[Object]) -> String {
+    let documents = objects.iter().map(|object| {
+        let json = object.node.to_json();
+        let text = serde_saphyr::to_string(&json).expect("JSON becomes YAML");
+        format!("---\n{}\n", text.trim_end_matches('\n'))
+    });
+    documents.collect()
+}
+
+/// What is wrong with the kustomizations of the repository. Components are looked at where they are
+/// used: alone, they change nothing.
+pub fn findings(repository: &Repository) -> Vec<Finding> {
+    let mut seen = HashSet::new();
+    let own = folders(repository).into_iter();
+    let found = own.flat_map(|folder| match is_component(repository, &folder) {
+        true => Vec::new(),
+        false => build(repository, &folder).findings,
+    });
+    // Whatever is wrong with a base is wrong in every build with it.
+    found
+        .filter(|finding| seen.insert((finding.rule.id, finding.location, finding.message.clone())))
+        .collect()
+}
+
+fn is_component(repository: &Repository, folder: &str) -> bool {
+    let prefix = if folder == "." {
+        String::new()
+    } else {
+        format!("{folder}/")
+    };
+    let paths = KUSTOMIZATION_FILES.map(|name| format!("{prefix}{name}"));
+    let file = paths.iter().find_map(|path| repository.sources.find(path));
+    let mut documents = repository.documents.iter();
+    documents
+        .any(|document| Some(document.file) == file && kustomization::is_component(&document.root))
+}
+
+/// The names under which a kustomization is looked for, in kustomize's order.
+pub const KUSTOMIZATION_FILES: [&str; 3] =
+    ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// The folders that hold a kustomization, in the order of their paths. `.` is the root.
+pub fn folders(repository: &Repository) -> Vec<String> {
+    let files = repository.sources.iter();
+    let mut folders: Vec<String> = files
+        .filter_map(|(_, file)| {
+            let (folder, name) = file.path.rsplit_once('/').unwrap_or((".", &file.path));
+            KUSTOMIZATION_FILES
+                .contains(&name)
+                .then(|| folder.to_owned())
+        })
+        .collect();
+    folders.dedup();
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::RawFile;
+
+    fn repository(files: &[(&str, &str)]) -> Repository {
+        Repository::from_files(files.iter().map(|(path, text)| RawFile {
+            path: (*path).to_owned(),
+            content: Ok(text.as_bytes().to_vec()),
+        }))
+    }
+
+    /// `RULE file:line message`, one for each finding.
+    fn messages(repository: &Repository, findings: &[Finding]) -> Vec<String> {
+        let line = |finding: &Finding| {
+            let line = repository.sources.position(finding.location).line;
+            let path = &repository.sources.get(finding.location.file).path;
+            format!("{} {path}:{line} {}", finding.rule.id, finding.message)
+        };
+        findings.iter().map(line).collect()
+    }
+
+    const CONFIG_MAP: &str =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n";
+
+    #[test]
+    fn a_patched_field_stands_where_the_patch_stands() {
+        let repository = repository(&[
+            (
+                "kustomization.yaml",
+                "namespace: media\nresources: [a.yaml]\npatches:\n  - path: patch.yaml\n",
+            ),
+            ("a.yaml", CONFIG_MAP),
+            (
+                "patch.yaml",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  more: x\n",
+            ),
+        ]);
+        let built = build(&repository, ".");
+        assert!(built.findings.is_empty(), "{:?}", built.findings);
+        let place = |path: &[&str]| {
+            let location = built.objects[0].node.path(path).unwrap().at;
+            let file = &repository.sources.get(location.file).path;
+            format!("{file}:{}", repository.sources.position(location).line)
+        };
+        assert_eq!(place(&["data", "k"]), "a.yaml:6");
+        assert_eq!(place(&["data", "more"]), "patch.yaml:6");
+        assert_eq!(place(&["metadata", "namespace"]), "kustomization.yaml:1");
+    }
+
+    #[test]
+    fn a_mistake_is_found_where_it_is_and_once() {
+        for (kustomization, expected) in [
+            (
+                "resources: [a.yaml, ../../etc/passwd]",
+                "FLX021 app/kustomization.yaml:1 ../../etc/passwd leads out of the repository",
+            ),
+            (
+                "resources:\n- a.yaml\n- https://x.example/main/install.yaml",
+                "FLX022 app/kustomization.yaml:3 https://x.example/main/install.yaml is fetched",
+            ),
+            (
+                "resources: [a.yaml]\nreplacements: []",
+                "BLD002 app/kustomization.yaml:2 `replacements`",
+            ),
+            (
+                "resources: [a.yaml]\nressources: []",
+                "BLD001 app/kustomization.yaml:2 a kustomization has no field `ressources`",
+            ),
+            (
+                "resources: [a.yaml, .]",
+                "BLD001 app/kustomization.yaml:1 the kustomization in app takes in itself",
+            ),
+            (
+                "resources: [a.yaml, ./a.yaml]",
+                "BLD001 app/kustomization.yaml:1 ConfigMap a is taken in twice",
+            ),
+            (
+                "resources: [a.yaml]\npatches:\n- patch: '- {op: add, path: /data/x}'\n  target: {kind: ConfigMap}",
+                "BLD001 app/kustomization.yaml:3 ConfigMap a: the operation add /data/x has no value",
+            ),
+            (
+                "resources: [a.yaml]\nlabels:\n- pairs: {a: b}\n  fields: [{path: x}]",
+                "BLD002 app/kustomization.yaml:4 `fields` of a label",
+            ),
+            (
+                "resources: [a.yaml]\nconfigMapGenerator:\n- name: b\n  behavior: merge",
+                "BLD001 app/kustomization.yaml:3 there is no ConfigMap b",
+            ),
+        ] {
+            let repository = repository(&[
+                ("app/a.yaml", CONFIG_MAP),
+                ("app/kustomization.yaml", kustomization),
+                ("user/kustomization.yaml", "resources: [../app]\n"),
+            ]);
+            assert!(repository.findings.is_empty());
+            let found = messages(&repository, &findings(&repository));
+            assert_eq!(found.len(), 1, "{kustomization}: {found:?}");
+            assert!(found[0].starts_with(expected), "{kustomization}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn bases_that_multiply_end_at_a_limit() {
+        let mut files = vec![(
+            "0/kustomization.yaml".to_owned(),
+            "namePrefix: x-\n".to_owned(),
+        )];
+        for level in 1..40 {
+            let below = level - 1;
+            let text = format!("resources: [../{below}, ../{below}]\n");
+            files.push((format!("{level}/kustomization.yaml"), text));
+        }
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (&**path, &**text))
+            .collect();
+        let repository = repository(&files);
+        let found = messages(&repository, &build(&repository, "39").findings);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("LOD002"), "{found:?}");
+    }
+}

@@ -1,0 +1,191 @@
+//! Which objects a patch is for, and what it does to them.
+
+use regex::Regex;
+
+use crate::yaml::{Node, Value};
+
+use super::namespace::is_built_in;
+use super::object::Object;
+use super::{json_patch, strategic};
+
+/// What a patch says.
+#[derive(Debug)]
+pub(super) enum Patch {
+    /// Looks like the object.
+    Strategic(Node),
+    /// A list of operations.
+    Json(Vec<Node>),
+}
+
+/// The objects that a patch is for.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    group: Option<Regex>,
+    version: Option<Regex>,
+    kind: Option<Regex>,
+    name: Option<Regex>,
+    namespace: Option<Regex>,
+    labels: Vec<Requirement>,
+    annotations: Vec<Requirement>,
+}
+
+/// One term of a label selector.
+#[derive(Debug)]
+enum Requirement {
+    Equals(String, String),
+    Differs(String, String),
+    Exists(String),
+    Missing(String),
+}
+
+impl Patch {
+    /// The patch of a document.
+    pub(super) fn of(document: Node) -> Self {
+        match document.value {
+            Value::Sequence(operations) => Self::Json(operations),
+            _ => Self::Strategic(document),
+        }
+    }
+}
+
+impl Target {
+    /// The target of an entry of `patches`. The error says which pattern is not one.
+    pub(super) fn parse(node: &Node) -> Result<Self, String> {
+        let pattern = |key: &str| -> Result<Option<Regex>, String> {
+            let text = node.text_of(key).filter(|text| !text.is_empty());
+            let anchored = text.map(|text| Regex::new(&format!("^(?:{text})$")));
+            anchored
+                .transpose()
+                .map_err(|_| format!("{key} of the target is no regular expression"))
+        };
+        let selector = |key: &str| {
+            let terms = node.text_of(key).unwrap_or_default().split(',');
+            let terms = terms.map(str::trim).filter(|term| !term.is_empty());
+            terms
+                .map(Requirement::parse)
+                .collect::<Option<_>>()
+                .ok_or_else(|| format!("{key} has a form that is not supported here"))
+        };
+        Ok(Self {
+            group: pattern("group")?,
+            version: pattern("version")?,
+            kind: pattern("kind")?,
+            name: pattern("name")?,
+            namespace: pattern("namespace")?,
+            labels: selector("labelSelector")?,
+            annotations: selector("annotationSelector")?,
+        })
+    }
+
+    /// Whether the patch is for this object, by one of the names that it has or had.
+    pub(super) fn is_for(&self, object: &Object) -> bool {
+        let fits = |pattern: &Option<Regex>, text: &str| {
+            pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.is_match(text))
+        };
+        let called = |namespace: &str, name: &str| {
+            fits(&self.namespace, namespace) && fits(&self.name, name)
+        };
+        let is_called = called(object.namespace(), object.name())
+            || object
+                .earlier
+                .iter()
+                .any(|(namespace, name)| called(namespace, name));
+        let has = |requirements: &[Requirement], field: &str| {
+            let pairs = object.node.path(&["metadata", field]);
+            requirements
+                .iter()
+                .all(|requirement| requirement.holds(pairs))
+        };
+        is_called
+            && fits(&self.group, object.group())
+            && fits(&self.version, object.version())
+            && fits(&self.kind, object.kind())
+            && has(&self.labels, "labels")
+            && has(&self.annotations, "annotations")
+    }
+}
+
+impl Requirement {
+    fn parse(term: &str) -> Option<Self> {
+        if term.contains(['(', ')', ' ', '<', '>']) {
+            return None;
+        }
+        let pair = |separator: &str| {
+            let (key, value) = term.split_once(separator)?;
+            Some((key.to_owned(), value.to_owned()))
+        };
+        if let Some((key, value)) = pair("!=") {
+            return Some(Self::Differs(key, value));
+        }
+        if let Some((key, value)) = pair("==").or_else(|| pair("=")) {
+            return Some(Self::Equals(key, value));
+        }
+        Some(match term.strip_prefix('!') {
+            Some(key) => Self::Missing(key.to_owned()),
+            None => Self::Exists(term.to_owned()),
+        })
+    }
+
+    fn holds(&self, pairs: Option<&Node>) -> bool {
+        let value = |key: &str| pairs.and_then(|pairs| pairs.text_of(key));
+        match self {
+            Self::Equals(key, wanted) => value(key) == Some(wanted),
+            Self::Differs(key, unwanted) => value(key) != Some(unwanted),
+            Self::Exists(key) => value(key).is_some(),
+            Self::Missing(key) => value(key).is_none(),
+        }
+    }
+}
+
+/// Patches an object. False where the patch deletes it.
+pub(super) fn apply(
+    object: &mut Object,
+    patch: &Patch,
+    options: Option<&Node>,
+) -> Result<bool, String> {
+    let allows = |option: &str| {
+        options
+            .and_then(|options| options.get(option))
+            .is_some_and(|node| node.value == Value::Bool(true))
+    };
+    let before = (
+        object.kind().to_owned(),
+        object.name().to_owned(),
+        object.namespace().to_owned(),
+    );
+    match patch {
+        Patch::Strategic(patch) => {
+            if patch.text_of("$patch") == Some("delete") {
+                return Ok(false);
+            }
+            let is_built_in = is_built_in(object);
+            let mut changes = patch.clone();
+            // Who the object is stays, unless the patch says that it may change.
+            if !allows("allowKindChange") {
+                changes.remove("kind");
+                changes.remove("apiVersion");
+            }
+            if let Some(metadata) = changes.get_mut("metadata") {
+                metadata.remove("namespace");
+                if !allows("allowNameChange") {
+                    metadata.remove("name");
+                }
+            }
+            object.remember();
+            strategic::merge(&mut object.node, &changes, is_built_in);
+        }
+        Patch::Json(operations) => {
+            object.remember();
+            json_patch::apply(&mut object.node, operations)?;
+        }
+    }
+    let (kind, name, namespace) = before;
+    if (object.name(), object.namespace()) == (&name, &namespace) && object.kind() == kind {
+        object.earlier.pop_if(|(before_namespace, before_name)| {
+            (&*before_namespace, &*before_name) == (&namespace, &name)
+        });
+    }
+    Ok(true)
+}
