@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::build::Object;
 use crate::rules::Rule;
 use crate::source::Location;
 
@@ -61,6 +62,13 @@ impl Finding {
             consequence: rule.consequence.to_owned(),
             fix: rule.fix.to_owned(),
         }
+    }
+
+    /// The same, about this object.
+    #[must_use]
+    pub fn about(mut self, object: &Object) -> Self {
+        self.object = Some(object.display_name());
+        self
     }
 
     /// The same, with another fix than the rule's general one.

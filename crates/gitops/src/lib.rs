@@ -4,12 +4,15 @@
 //!
 //! - [`load`]: files to documents whose every node knows where it stands;
 //! - [`build`]: kustomizations to objects, as kustomize makes them;
+//! - [`graph`]: what Flux would apply, from the first Kustomization on;
+//! - [`rules`]: pure, from the graph to findings;
 //! - [`report`]: findings for people and for programs.
 //!
 //! Only [`load::disk`] touches the file system. Everything else is a function of what was read.
 
 pub mod build;
 pub mod finding;
+pub mod graph;
 pub mod load;
 pub mod report;
 pub mod rules;

@@ -89,7 +89,7 @@ fn compare(root: &Path) -> (Vec<String>, Vec<String>) {
     let (mut equal, mut unbuildable) = (Vec::new(), Vec::new());
     let mut differences = String::new();
     for folder in build::folders(&repository) {
-        let built = build::build(&repository, &folder);
+        let built = build::build(&repository, &folder).expect("a folder with a kustomization");
         if built
             .findings
             .iter()

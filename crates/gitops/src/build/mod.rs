@@ -7,6 +7,7 @@
 
 mod accumulate;
 mod field_paths;
+mod flux;
 mod generate;
 mod hash;
 mod images;
@@ -19,14 +20,16 @@ mod object;
 mod patches;
 mod references;
 mod strategic;
+mod transform;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::finding::Finding;
 use crate::load::Repository;
 use crate::source::FileId;
 
 pub use accumulate::build;
+pub use flux::build_flux;
 pub use object::{Id, Object};
 
 /// The outcome of a build.
@@ -51,17 +54,13 @@ pub fn yaml(objects: &[Object]) -> String {
 }
 
 /// What is wrong with the kustomizations of the repository. Components are looked at where they are
-/// used: alone, they change nothing.
+/// used: alone, they change nothing. The same mistake is found in every build that it is part of.
 pub fn findings(repository: &Repository) -> Vec<Finding> {
-    let mut seen = HashSet::new();
-    let own = folders(repository).into_iter();
-    let found = own.flat_map(|folder| match is_component(repository, &folder) {
-        true => Vec::new(),
-        false => build(repository, &folder).findings,
-    });
-    // Whatever is wrong with a base is wrong in every build with it.
-    found
-        .filter(|finding| seen.insert((finding.rule.id, finding.location, finding.message.clone())))
+    let whole = folders(repository).into_iter();
+    whole
+        .filter(|folder| !is_component(repository, folder))
+        .filter_map(|folder| build(repository, &folder))
+        .flat_map(|build| build.findings)
         .collect()
 }
 
@@ -135,7 +134,7 @@ mod tests {
                 "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  more: x\n",
             ),
         ]);
-        let built = build(&repository, ".");
+        let built = build(&repository, ".").unwrap();
         assert!(built.findings.is_empty(), "{:?}", built.findings);
         let place = |path: &[&str]| {
             let location = built.objects[0].node.path(path).unwrap().at;
@@ -193,7 +192,10 @@ mod tests {
                 ("user/kustomization.yaml", "resources: [../app]\n"),
             ]);
             assert!(repository.findings.is_empty());
-            let found = messages(&repository, &findings(&repository));
+            let mut found = messages(&repository, &findings(&repository));
+            // Once for the folder, once for its user.
+            assert_eq!(found.len(), 2, "{kustomization}: {found:?}");
+            found.dedup();
             assert_eq!(found.len(), 1, "{kustomization}: {found:?}");
             assert!(found[0].starts_with(expected), "{kustomization}: {found:?}");
         }
@@ -215,7 +217,7 @@ mod tests {
             .map(|(path, text)| (&**path, &**text))
             .collect();
         let repository = repository(&files);
-        let found = messages(&repository, &build(&repository, "39").findings);
+        let found = messages(&repository, &build(&repository, "39").unwrap().findings);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("LOD002"), "{found:?}");
     }

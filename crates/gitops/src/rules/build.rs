@@ -5,7 +5,7 @@ use crate::finding::Severity;
 use super::Rule;
 
 /// The rules of this module.
-pub const RULES: [&Rule; 4] = [&BLD001, &BLD002, &FLX021, &FLX022];
+pub const RULES: [&Rule; 5] = [&BLD001, &BLD002, &FLX014, &FLX021, &FLX022];
 
 /// A kustomization that kustomize refuses.
 pub static BLD001: Rule = Rule {
@@ -25,6 +25,16 @@ pub static BLD002: Rule = Rule {
     consequence: "what Flux applies differs from what was checked here",
     fix: "check this part with another tool, and silence the finding",
     page: include_str!("pages/BLD002.md"),
+};
+
+/// A path that leads nowhere.
+pub static FLX014: Rule = Rule {
+    id: "FLX014",
+    title: "the path of a Kustomization exists and holds something",
+    severity: Severity::Error,
+    consequence: "the Kustomization is never ready: its path is not found",
+    fix: "correct `spec.path`",
+    page: include_str!("pages/FLX014.md"),
 };
 
 /// A file that a kustomization names and that is not there.

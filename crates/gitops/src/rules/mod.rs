@@ -1,9 +1,15 @@
 //! The rules: what is looked for, how bad it is, what comes of it, how it is put right.
 
 pub mod build;
+pub mod flux;
+pub mod helm;
 pub mod yaml;
 
-use crate::finding::Severity;
+use std::collections::HashSet;
+
+use crate::finding::{Finding, Severity};
+use crate::graph::Graph;
+use crate::load::Repository;
 
 /// One rule of the catalogue. Everything about it that does not depend on the repository.
 #[derive(Debug)]
@@ -26,9 +32,26 @@ pub struct Rule {
 pub fn all() -> Vec<&'static Rule> {
     let mut rules = Vec::new();
     rules.extend(build::RULES);
+    rules.extend(flux::RULES);
+    rules.extend(helm::RULES);
     rules.extend(yaml::RULES);
     rules.sort_by_key(|rule| rule.id);
     rules
+}
+
+/// Everything that is wrong with the repository, each thing once.
+pub fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
+    let mut findings = repository.findings.clone();
+    findings.extend(crate::build::findings(repository));
+    findings.extend(graph.findings.iter().cloned());
+    findings.extend(flux::check(graph));
+    findings.extend(helm::check(graph));
+    // Whatever is wrong with a base is wrong in every build with it.
+    let mut seen = HashSet::new();
+    findings.retain(|finding| {
+        seen.insert((finding.rule.id, finding.location, finding.message.clone()))
+    });
+    findings
 }
 
 /// The rule with this identifier, in any case.

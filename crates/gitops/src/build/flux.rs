@@ -1,0 +1,146 @@
+//! A kustomization as a Flux Kustomization changes it before it is built.
+
+use crate::finding::Finding;
+use crate::load::Repository;
+use crate::rules::build::{BLD002, FLX014};
+use crate::source::Location;
+use crate::yaml::{Field, Node, Value};
+
+use super::accumulate::{build_as, join};
+use super::object::{Object, text_at};
+use super::{Build, KUSTOMIZATION_FILES, folders};
+
+/// What a Flux Kustomization makes of its path in this repository.
+///
+/// Its patches, images, components and target namespace become part of the kustomization; a folder
+/// without one gets one with all YAML below it. Variables are left as they are written.
+pub fn build_flux(repository: &Repository, object: &Object) -> Build {
+    let Some(spec) = object.node.get("spec") else {
+        return Build::default();
+    };
+    let written = spec.get("path").filter(|path| path.text().is_some());
+    let at = written.map_or(spec.at, |path| path.at);
+    let path = written.and_then(Node::text).unwrap_or(".");
+    let folder = join(".", path.trim_start_matches('/'));
+    let Some((folder, mut root)) = folder.and_then(|folder| {
+        let root = kustomization(repository, &folder, at)?;
+        Some((folder, root))
+    }) else {
+        let message = format!("there is nothing in {path} that could be applied");
+        let finding = Finding::new(&FLX014, at, message).about(object);
+        return Build {
+            findings: vec![finding],
+            ..Build::default()
+        };
+    };
+    for field in ["patches", "images", "components"] {
+        extend(&mut root, field, spec.get(field));
+    }
+    if let Some(namespace) = spec.get("targetNamespace") {
+        root.set(&["namespace"], namespace.clone());
+    }
+    let mut build = build_as(repository, &root, &folder);
+    if let Some(post_build) = spec.field("postBuild") {
+        let unread = unread_variables(&build.objects, object, post_build.key_at);
+        build.findings.extend(unread);
+    }
+    for object in &mut build.objects {
+        for field in ["labels", "annotations"] {
+            let pairs = spec.path(&["commonMetadata", field]);
+            for Field { key, node, .. } in pairs.map_or(&[][..], Node::fields) {
+                object.node.set(&["metadata", field, key], node.clone());
+            }
+        }
+    }
+    build
+}
+
+/// The kustomization of a folder: its own, or one with everything below it, as Flux makes it.
+fn kustomization(repository: &Repository, folder: &str, at: Location) -> Option<Node> {
+    let own = KUSTOMIZATION_FILES.iter().find_map(|name| {
+        let path = join(folder, name)?;
+        repository.sources.find(&path)
+    });
+    if let Some(file) = own {
+        return repository
+            .documents_of(file)
+            .first()
+            .map(|document| document.root.clone());
+    }
+    let paths = everything_below(repository, folder);
+    let items = paths
+        .into_iter()
+        .map(|path| text_at(path, at))
+        .collect::<Vec<_>>();
+    if items.is_empty() {
+        return None;
+    }
+    let mut root = Node {
+        at,
+        value: Value::Mapping(Vec::new()),
+    };
+    let value = Value::Sequence(items);
+    root.set(&["resources"], Node { at, value });
+    Some(root)
+}
+
+/// Files with objects, and folders with a kustomization of their own, relative to `folder`.
+fn everything_below(repository: &Repository, folder: &str) -> Vec<String> {
+    let prefix = if folder == "." {
+        String::new()
+    } else {
+        format!("{folder}/")
+    };
+    let below = |path: &str| path.strip_prefix(&prefix).map(str::to_owned);
+    let mut own: Vec<String> = folders(repository)
+        .iter()
+        .filter_map(|path| below(path))
+        .collect();
+    own.retain(|path| path != ".");
+    // Of a folder in a folder with a kustomization, the outer one decides.
+    let is_inside = |path: &str| own.iter().any(|folder| is_below(path, folder));
+    let mut paths: Vec<String> = own
+        .iter()
+        .filter(|path| !is_inside(path))
+        .cloned()
+        .collect();
+    let documents = repository.documents.iter();
+    let mut files: Vec<_> = documents
+        .filter(|document| Object::new(document.root.clone()).is_some())
+        .map(|document| document.file)
+        .collect();
+    files.dedup();
+    let files = files
+        .into_iter()
+        .filter_map(|file| below(&repository.sources.get(file).path));
+    paths.extend(files.filter(|path| !is_inside(path)));
+    paths
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn extend(root: &mut Node, field: &str, more: Option<&Node>) {
+    let Some(more) = more.filter(|more| !more.items().is_empty()) else {
+        return;
+    };
+    let mut items = root
+        .get(field)
+        .map_or(Vec::new(), |known| known.items().to_vec());
+    items.extend(more.items().iter().cloned());
+    let value = Value::Sequence(items);
+    root.set(&[field], Node { at: more.at, value });
+}
+
+/// Children whose names or dependencies are only known once variables are put in.
+fn unread_variables(objects: &[Object], parent: &Object, at: Location) -> Option<Finding> {
+    let identity = |object: &Object| {
+        let id = object.id();
+        format!("{}{}", id.namespace, id.name).contains("${")
+    };
+    let message = "names of objects are made of variables, which are not put in here";
+    let has_variables = objects.iter().any(identity);
+    has_variables.then(|| Finding::new(&BLD002, at, message).about(parent))
+}
