@@ -134,13 +134,59 @@ fn extend(root: &mut Node, field: &str, more: Option<&Node>) {
     root.set(&[field], Node { at: more.at, value });
 }
 
-/// Children whose names or dependencies are only known once variables are put in.
+/// Kustomizations and namespaces that are only known once variables are put in: what others refer to
+/// by these names cannot be found.
 fn unread_variables(objects: &[Object], parent: &Object, at: Location) -> Option<Finding> {
-    let identity = |object: &Object| {
-        let id = object.id();
-        format!("{}{}", id.namespace, id.name).contains("${")
+    let is_unread = |object: &Object| {
+        let is_referred_to = matches!(object.kind(), "Kustomization" | "Namespace");
+        object.namespace().contains("${") || is_referred_to && object.name().contains("${")
     };
-    let message = "names of objects are made of variables, which are not put in here";
-    let has_variables = objects.iter().any(identity);
+    let message =
+        "names of Kustomizations or namespaces are made of variables, which are not put in here";
+    let has_variables = objects.iter().any(is_unread);
     has_variables.then(|| Finding::new(&BLD002, at, message).about(parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::RawFile;
+
+    /// The rules that are broken by a Kustomization with `postBuild` whose folder holds `object`.
+    fn broken_with(object: &str) -> Vec<&'static str> {
+        let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: a}\nspec:\n  path: app\n  postBuild: {substitute: {X: y}}\n";
+        let files = [("ks.yaml", flux), ("app/object.yaml", object)];
+        let repository = Repository::from_files(files.map(|(path, text)| RawFile {
+            path: path.to_owned(),
+            content: Ok(text.as_bytes().to_vec()),
+        }));
+        let flux = repository.documents_of(repository.sources.find("ks.yaml").unwrap());
+        let built = build_flux(&repository, &Object::new(flux[0].root.clone()).unwrap());
+        assert_eq!(built.objects.len(), 1);
+        built
+            .findings
+            .iter()
+            .map(|finding| finding.rule.id)
+            .collect()
+    }
+
+    #[test]
+    fn a_variable_is_reported_where_others_refer_to_the_name() {
+        for (object, expected) in [
+            (
+                "apiVersion: v1\nkind: Namespace\nmetadata: {name: '${X}'}",
+                &["BLD002"][..],
+            ),
+            (
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: '${X}'}",
+                &["BLD002"],
+            ),
+            (
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${X}'}",
+                &[],
+            ),
+        ] {
+            assert_eq!(broken_with(object), expected, "{object}");
+        }
+    }
 }
