@@ -1,11 +1,13 @@
 //! `nico sandbox`: NICO with hosts made of Linux namespaces.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use nico_runtime::shutdown::{self, SecondSignal};
 use nico_runtime::telemetry;
+use nico_sandbox::netmaker::NetmakerServer;
 use nico_sandbox::{DemoOptions, KubeletOptions, UpOptions};
 
 #[derive(Args)]
@@ -22,6 +24,8 @@ enum Command {
     Up,
     /// Remove what a sandbox left that was killed.
     Clean,
+    /// Serve a stand-in for a Netmaker server, empty and in memory.
+    Netmaker(Netmaker),
     /// Keep a host of the sandbox registered as a Node.
     #[command(hide = true)]
     Kubelet(Kubelet),
@@ -35,6 +39,13 @@ struct Demo {
     /// Ask nothing.
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(Args)]
+struct Netmaker {
+    /// Address and port to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8081")]
+    listen: SocketAddr,
 }
 
 #[derive(Args)]
@@ -79,6 +90,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
             })
             .await?),
             Command::Clean => clean(),
+            Command::Netmaker(Netmaker { listen }) => netmaker(listen).await,
             Command::Kubelet(arguments) => kubelet(arguments).await,
         }
     })
@@ -93,6 +105,16 @@ fn clean() -> anyhow::Result<()> {
     for sandbox in removed {
         println!("removed sandbox {sandbox}");
     }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command-line program")]
+async fn netmaker(listen: SocketAddr) -> anyhow::Result<()> {
+    telemetry::start(telemetry::LogFormat::Text, "info")?;
+    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
+    let server = NetmakerServer::start(listen).await?;
+    println!("serving a stand-in for Netmaker on {}", server.url());
+    stop.cancelled().await;
     Ok(())
 }
 

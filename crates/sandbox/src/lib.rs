@@ -8,6 +8,7 @@
 //! - [`kubelet`](kubelet()): the heartbeat that makes a host a Node
 //! - [`stack`]: API server and operator as processes
 //! - [`manifests`], [`kubectl`]: what a user applies, and with what
+//! - [`netmaker`]: a stand-in for a Netmaker server; it needs no root
 //! - [`proof`]: what must be true once a cluster is deleted
 //! - [`demo`](demo()), [`up`], [`clean`]: what `nico sandbox` does
 
@@ -19,6 +20,7 @@ pub mod host;
 pub mod kubectl;
 mod kubelet;
 pub mod manifests;
+pub mod netmaker;
 pub mod network;
 pub mod proof;
 mod sandbox;
