@@ -4,7 +4,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::registry::Kind;
 use crate::status::Cause;
 
 use super::kinds::{fields, items, remove, set_default, text};
@@ -76,46 +75,6 @@ pub fn validate_namespace(namespace: &Value) -> Vec<Cause> {
         }
     }
     causes
-}
-
-/// The usual ways of volumes and of claims to them.
-pub fn volume_defaults(kind: &Kind, object: &mut Value) {
-    set_default(object, "spec", json!({}));
-    let spec = &mut object["spec"];
-    set_default(spec, "volumeMode", "Filesystem".into());
-    if kind.kind == "PersistentVolume" {
-        set_default(spec, "persistentVolumeReclaimPolicy", "Retain".into());
-    } else {
-        set_default(spec, "resources", json!({}));
-    }
-}
-
-/// A claim says how and how much.
-pub fn validate_claim(claim: &Value) -> Vec<Cause> {
-    let spec = &claim["spec"];
-    let mut causes = Vec::new();
-    if items(&spec["accessModes"]).next().is_none() {
-        let why = "at least 1 access mode is required";
-        causes.push(Cause::required("spec.accessModes", why));
-    }
-    if spec["resources"]["requests"].get("storage").is_none() {
-        causes.push(Cause::required("spec.resources[storage]", ""));
-    }
-    causes
-}
-
-/// A policy is about what comes in, and about what goes out if it says so.
-pub fn network_policy_defaults(policy: &mut Value) {
-    set_default(policy, "spec", json!({}));
-    let spec = &mut policy["spec"];
-    set_default(spec, "podSelector", json!({}));
-    let outgoing = spec["egress"].is_array();
-    let types = if outgoing {
-        json!(["Ingress", "Egress"])
-    } else {
-        json!(["Ingress"])
-    };
-    set_default(spec, "policyTypes", types);
 }
 
 /// A Lease lasts.

@@ -6,8 +6,8 @@ use crate::registry::Kind;
 use crate::status::Cause;
 
 use super::{
-    access, autoscaling, core, crd_rules, crds, events, nodes, pods, services, workload_rules,
-    workloads,
+    access, admission, autoscaling, core, crd_rules, crds, events, limits, networking, nodes, pods,
+    services, storage, workload_rules, workloads,
 };
 
 /// Fills in what a version's defaults say. Does nothing the second time.
@@ -20,8 +20,20 @@ pub fn apply_defaults(kind: &Kind, object: &mut Value) {
         ("", "Namespace") => core::namespace_defaults(object),
         ("", "Event") => events::core_defaults(object),
         ("events.k8s.io", "Event") => events::defaults(object),
-        ("", "PersistentVolume" | "PersistentVolumeClaim") => core::volume_defaults(kind, object),
-        ("networking.k8s.io", "NetworkPolicy") => core::network_policy_defaults(object),
+        ("", "PersistentVolume") => storage::volume_defaults(object),
+        ("", "PersistentVolumeClaim") => storage::claim_defaults(object),
+        ("storage.k8s.io", "StorageClass") => storage::class_defaults(object),
+        ("storage.k8s.io", "CSIDriver") => storage::driver_defaults(object),
+        ("", "LimitRange") => limits::range_defaults(object),
+        ("scheduling.k8s.io", "PriorityClass") => limits::priority_defaults(object),
+        ("", "Endpoints") => networking::endpoints_defaults(object),
+        ("discovery.k8s.io", "EndpointSlice") => networking::slice_defaults(object),
+        ("networking.k8s.io", "NetworkPolicy") => networking::policy_defaults(object),
+        ("admissionregistration.k8s.io", kind) => match kind.rsplit("Admission").next() {
+            Some("Policy") => admission::policy_defaults(object),
+            Some("PolicyBinding") => admission::binding_defaults(object),
+            _ => admission::webhook_defaults(kind, object),
+        },
         ("rbac.authorization.k8s.io", _) => access::defaults(kind, object),
         ("coordination.k8s.io", "Lease") => set_default(object, "spec", json!({})),
         ("apps" | "batch", _) | ("", "ReplicationController") => workloads::defaults(kind, object),
@@ -118,7 +130,13 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> 
         ("" | "events.k8s.io", "Event") => events::validate(kind, object, old),
         ("", "Namespace") => core::validate_namespace(object),
         ("", "Node") => nodes::validate(object),
-        ("", "PersistentVolumeClaim") => core::validate_claim(object),
+        ("", "PersistentVolume") => storage::validate_volume(object),
+        ("", "PersistentVolumeClaim") => storage::validate_claim(object),
+        ("storage.k8s.io", "StorageClass") => storage::validate_class(object),
+        ("", "LimitRange") => limits::validate_range(object),
+        ("scheduling.k8s.io", "PriorityClass") => limits::validate_priority(object),
+        ("discovery.k8s.io", "EndpointSlice") => networking::validate_slice(object),
+        ("networking.k8s.io", "Ingress") => networking::validate_ingress(object),
         ("", "Service") => services::validate(object),
         ("", "Pod") => pods::validate(&object["spec"], "spec"),
         ("coordination.k8s.io", "Lease") => core::validate_lease(object),
@@ -145,6 +163,14 @@ pub fn validate_update(
         ("", "Pod") => pods::validate_update(object, old, subresource),
         ("", "Node") => nodes::validate_update(object, old),
         ("", "Service") => services::validate_update(object, old),
+        ("", "PersistentVolumeClaim") if subresource.is_none() => {
+            storage::validate_claim_update(object, old)
+        }
+        ("storage.k8s.io", "StorageClass") => storage::validate_class_update(object, old),
+        ("scheduling.k8s.io", "PriorityClass") => limits::validate_priority_update(object, old),
+        ("discovery.k8s.io", "EndpointSlice") => networking::validate_slice_update(object, old)
+            .into_iter()
+            .collect(),
         ("rbac.authorization.k8s.io", _) => {
             access::validate_update(object, old).into_iter().collect()
         }

@@ -4,6 +4,7 @@
 
 mod access;
 mod addresses;
+mod admission;
 mod autoscaling;
 mod conditions;
 mod convert;
@@ -13,8 +14,10 @@ mod crd_versions;
 mod crds;
 mod events;
 mod kinds;
+mod limits;
 mod metadata;
 mod names;
+mod networking;
 mod nodes;
 mod paths;
 mod pod_parts;
@@ -22,6 +25,7 @@ mod pods;
 mod quantity;
 mod services;
 mod shape;
+mod storage;
 mod typed;
 pub mod warnings;
 mod workload_rules;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::status::Cause;
 
 use super::kinds::{fields, items, items_mut, put, set_default, text};
-use super::{names, pod_parts};
+use super::{names, pod_parts, storage};
 
 const CONTAINER_LISTS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
 
@@ -46,20 +46,44 @@ pub fn spec_defaults(spec: &mut Value) {
         }
     }
     for volume in items_mut(spec.get_mut("volumes")) {
-        for source in ["secret", "configMap", "projected", "downwardAPI"] {
-            if volume[source].is_object() {
-                set_default(&mut volume[source], "defaultMode", 420.into());
-            }
-        }
-        if volume["hostPath"].is_object() {
-            set_default(&mut volume["hostPath"], "type", "".into());
-        }
+        volume_defaults(volume);
     }
     set_default(spec, "restartPolicy", "Always".into());
     set_default(spec, "terminationGracePeriodSeconds", 30.into());
     set_default(spec, "dnsPolicy", "ClusterFirst".into());
     set_default(spec, "securityContext", json!({}));
     set_default(spec, "schedulerName", "default-scheduler".into());
+}
+
+fn volume_defaults(volume: &mut Value) {
+    for source in ["secret", "configMap", "projected", "downwardAPI"] {
+        if volume[source].is_object() {
+            set_default(&mut volume[source], "defaultMode", 420.into());
+        }
+    }
+    if volume["hostPath"].is_object() {
+        set_default(&mut volume["hostPath"], "type", "".into());
+    }
+    if let Some(claim) = volume.pointer_mut("/ephemeral/volumeClaimTemplate") {
+        storage::claim_defaults(claim);
+    }
+    for source in items_mut(volume.pointer_mut("/projected/sources")) {
+        if source["serviceAccountToken"].is_object() {
+            let token = &mut source["serviceAccountToken"];
+            set_default(token, "expirationSeconds", 3600.into());
+        }
+        field_defaults(source.pointer_mut("/downwardAPI/items"), "/fieldRef");
+    }
+    field_defaults(volume.pointer_mut("/downwardAPI/items"), "/fieldRef");
+}
+
+/// The fields of Pods that are referred to are those of the first version.
+fn field_defaults(items: Option<&mut Value>, reference: &str) {
+    for item in items_mut(items) {
+        if let Some(reference) = item.pointer_mut(reference).filter(|it| it.is_object()) {
+            set_default(reference, "apiVersion", "v1".into());
+        }
+    }
 }
 
 fn container_defaults(container: &mut Value) {
@@ -77,6 +101,14 @@ fn container_defaults(container: &mut Value) {
     for port in items_mut(container.get_mut("ports")) {
         set_default(port, "protocol", "TCP".into());
     }
+    field_defaults(container.get_mut("env"), "/valueFrom/fieldRef");
+    for hook in ["/lifecycle/postStart/httpGet", "/lifecycle/preStop/httpGet"] {
+        let request = container.pointer_mut(hook);
+        if let Some(request) = request.filter(|it| it.is_object()) {
+            set_default(request, "path", "/".into());
+            set_default(request, "scheme", "HTTP".into());
+        }
+    }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if container[probe].is_object() {
             let probe = &mut container[probe];
@@ -91,6 +123,9 @@ fn container_defaults(container: &mut Value) {
             if probe["httpGet"].is_object() {
                 set_default(&mut probe["httpGet"], "path", "/".into());
                 set_default(&mut probe["httpGet"], "scheme", "HTTP".into());
+            }
+            if probe["grpc"].is_object() {
+                set_default(&mut probe["grpc"], "service", "".into());
             }
         } else if let Value::Object(map) = container {
             map.shift_remove(probe);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::kinds::{fields, set_default, text};
-use super::pods;
+use super::kinds::{fields, items_mut, set_default, text};
+use super::{pods, storage};
 
 /// Defaults of the workload kinds.
 pub fn defaults(kind: &Kind, object: &mut Value) {
@@ -37,39 +37,34 @@ pub fn defaults(kind: &Kind, object: &mut Value) {
     let spec = &mut object["spec"];
     let defaults = match kind.kind.as_str() {
         "Deployment" => {
-            let strategy = &mut spec["strategy"];
-            if !strategy.is_object() {
-                *strategy = json!({});
-            }
-            set_default(strategy, "type", "RollingUpdate".into());
-            if strategy["type"] == "RollingUpdate" {
-                set_default(strategy, "rollingUpdate", json!({}));
-                set_default(
-                    &mut strategy["rollingUpdate"],
-                    "maxUnavailable",
-                    "25%".into(),
-                );
-                set_default(&mut strategy["rollingUpdate"], "maxSurge", "25%".into());
-            }
+            let share = json!({"maxUnavailable": "25%", "maxSurge": "25%"});
+            strategy_defaults(spec, "strategy", &share);
             json!({"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600})
         }
-        "ReplicaSet" | "ReplicationController" => json!({"replicas": 1}),
-        "DaemonSet" => json!({
-            "updateStrategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
-            },
-            "revisionHistoryLimit": 10,
-        }),
-        "StatefulSet" => json!({
-            "replicas": 1,
-            "podManagementPolicy": "OrderedReady",
-            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
-            "revisionHistoryLimit": 10,
-            "persistentVolumeClaimRetentionPolicy": {
-                "whenDeleted": "Retain", "whenScaled": "Retain",
-            },
-        }),
+        "ReplicaSet" => json!({"replicas": 1}),
+        "ReplicationController" => {
+            let labels = spec["template"]["metadata"].get("labels").cloned();
+            if let Some(labels) = labels {
+                set_default(spec, "selector", labels);
+            }
+            json!({"replicas": 1})
+        }
+        "DaemonSet" => {
+            let one = json!({"maxUnavailable": 1, "maxSurge": 0});
+            strategy_defaults(spec, "updateStrategy", &one);
+            json!({"revisionHistoryLimit": 10})
+        }
+        "StatefulSet" => {
+            strategy_defaults(spec, "updateStrategy", &json!({"partition": 0}));
+            let retention = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
+            fill(spec, "persistentVolumeClaimRetentionPolicy", &retention);
+            for claim in items_mut(spec.get_mut("volumeClaimTemplates")) {
+                storage::claim_template_defaults(claim);
+            }
+            json!({
+                "replicas": 1, "podManagementPolicy": "OrderedReady", "revisionHistoryLimit": 10,
+            })
+        }
         "Job" => {
             // A number of workers without a number of completions is a work queue.
             if spec["completions"].is_null() && spec["parallelism"].is_null() {
@@ -89,6 +84,24 @@ pub fn defaults(kind: &Kind, object: &mut Value) {
     };
     for (field, value) in fields(&defaults) {
         set_default(spec, field, value.clone());
+    }
+}
+
+/// How Pods are replaced, and by how many at once if that happens by itself.
+fn strategy_defaults(spec: &mut Value, field: &str, rolling: &Value) {
+    fill(spec, field, &json!({"type": "RollingUpdate"}));
+    if spec[field]["type"] == "RollingUpdate" {
+        fill(&mut spec[field], "rollingUpdate", rolling);
+    }
+}
+
+/// Sets what is missing of an object in a field.
+fn fill(object: &mut Value, field: &str, defaults: &Value) {
+    if !object[field].is_object() {
+        object[field] = json!({});
+    }
+    for (name, value) in fields(defaults) {
+        set_default(&mut object[field], name, value.clone());
     }
 }
 
@@ -166,6 +179,58 @@ pub fn share_problem(value: &Value) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn defaulted(plural: &str, spec: Value) -> Value {
+        let registry = crate::registry::Registry::new();
+        let kind = registry.find("apps", "v1", plural).unwrap();
+        let mut object = json!({"spec": spec});
+        defaults(&kind, &mut object);
+        object["spec"].take()
+    }
+
+    #[test]
+    fn half_a_strategy_is_completed() {
+        for (plural, field, given, whole) in [
+            (
+                "daemonsets",
+                "updateStrategy",
+                json!({"type": "OnDelete"}),
+                json!({"type": "OnDelete"}),
+            ),
+            (
+                "daemonsets",
+                "updateStrategy",
+                json!({"rollingUpdate": {"maxUnavailable": 2}}),
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "maxSurge": 0}}),
+            ),
+            (
+                "statefulsets",
+                "updateStrategy",
+                json!({"type": "RollingUpdate"}),
+                json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
+            ),
+            (
+                "deployments",
+                "strategy",
+                json!({"rollingUpdate": {"maxSurge": 1}}),
+                json!({"type": "RollingUpdate",
+                    "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": 1}}),
+            ),
+        ] {
+            let spec = defaulted(plural, json!({field: given}));
+            assert_eq!(spec[field], whole, "{plural}");
+        }
+    }
+
+    #[test]
+    fn the_claims_of_a_stateful_set_are_whole_objects() {
+        let claim = json!({"metadata": {"name": "data"}, "spec": {}});
+        let spec = defaulted("statefulsets", json!({"volumeClaimTemplates": [claim]}));
+        let claim = &spec["volumeClaimTemplates"][0];
+        assert_eq!(claim["kind"], "PersistentVolumeClaim");
+        assert_eq!(claim["spec"]["volumeMode"], "Filesystem");
+        assert_eq!(claim["status"]["phase"], "Pending");
+    }
 
     #[test]
     fn a_budget_is_a_number_or_at_most_all() {
