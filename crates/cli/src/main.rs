@@ -5,17 +5,24 @@
 mod apiserver;
 mod build;
 mod check;
+mod connection;
 mod crds;
 mod duration;
 mod faults;
 mod operator;
+mod plan;
 mod reference;
 mod sandbox;
+mod screen;
+mod status;
 
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+/// Exit code of a question whose answer is that something is not as it is to be.
+const NOT_THERE_YET: u8 = 3;
 
 /// Bare-metal Kubernetes from Git: machines, clusters, and what runs them.
 #[derive(Parser)]
@@ -29,6 +36,8 @@ struct Arguments {
 enum Command {
     /// Run the controllers for Machines, NixosConfigurations and KubernetesClusters.
     Operator(Box<operator::Arguments>),
+    Status(status::Arguments),
+    Plan(plan::Arguments),
     /// Print the CustomResourceDefinitions, or write them into a folder.
     Crds(crds::Arguments),
     /// Serve an embedded Kubernetes API, for development and tests.
@@ -50,17 +59,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match parse().command {
-        Command::Operator(arguments) => operator::run(*arguments),
-        Command::Crds(arguments) => crds::run(arguments),
-        Command::Apiserver(arguments) => apiserver::run(*arguments),
-        Command::Sandbox(arguments) => sandbox::run(arguments),
+        Command::Operator(arguments) => operator::run(*arguments).map(done),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Build(arguments) => return build::run(&arguments),
-        Command::Reference(arguments) => reference::run(arguments, &Arguments::command()),
+        Command::Crds(arguments) => crds::run(arguments).map(done),
+        Command::Apiserver(arguments) => apiserver::run(*arguments).map(done),
+        Command::Sandbox(arguments) => sandbox::run(arguments).map(done),
+        Command::Reference(arguments) => reference::run(arguments, &Arguments::command()).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             report(&error);
             ExitCode::FAILURE

@@ -113,7 +113,7 @@ pub async fn run_with(
                 machines: machines.clone(),
                 configurations,
                 clusters: clusters.clone(),
-                hosts,
+                hosts: Some(hosts),
                 workloads: Workloads::default(),
             },
             intervals: settings.intervals,

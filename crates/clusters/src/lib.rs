@@ -9,6 +9,7 @@
 //! - [`observe`]: reads the world into one [`observed::Observed`]
 //! - [`plan`]: what to do about it, as pure functions; [`action`]: the things that can be done
 //! - [`execute`]: does them; [`transitions`]: tells of them
+//! - [`report`]: what a person at a terminal is told
 //! - [`source`], [`kubeconfig`], [`workload`]: Git, machines over SSH, the new clusters
 
 pub mod action;
@@ -23,6 +24,7 @@ pub mod observe;
 pub mod observed;
 pub mod plan;
 pub mod reconcile;
+pub mod report;
 pub mod role;
 pub mod settings;
 pub mod source;

@@ -42,8 +42,8 @@ pub struct Observer {
     pub clusters: Store<DeserializeGuard<KubernetesCluster>>,
     /// Git.
     pub sources: Sources,
-    /// Machines over SSH.
-    pub hosts: Arc<dyn Hosts>,
+    /// Machines over SSH; `None` when no machine is to be reached.
+    pub hosts: Option<Arc<dyn Hosts>>,
     /// The new clusters.
     pub workloads: Workloads,
 }
@@ -78,7 +78,7 @@ impl Categorized for ObserveError {
     }
 }
 
-fn reading(what: impl Into<String>) -> impl FnOnce(kube::Error) -> ObserveError {
+pub(crate) fn reading(what: impl Into<String>) -> impl FnOnce(kube::Error) -> ObserveError {
     let what = what.into();
     move |source| ObserveError::Read { what, source }
 }
@@ -320,6 +320,9 @@ impl Observer {
     }
 
     async fn retrieve_kubeconfig(&self, observed: &Observed) -> KubeconfigState {
+        let Some(hosts) = &self.hosts else {
+            return KubeconfigState::Missing(None);
+        };
         let control_plane = selection::select(observed).control_plane.members;
         let sources = readiness::kubeconfig_sources(observed, &control_plane);
         let machines: Vec<(MachineName, &Machine)> = sources
@@ -331,7 +334,7 @@ impl Observer {
             .collect();
         let endpoint = observed.cluster.spec.control_plane_endpoint.as_ref();
         let retrieved =
-            kubeconfig::retrieve(self.hosts.as_ref(), &observed.name(), endpoint, &machines).await;
+            kubeconfig::retrieve(hosts.as_ref(), &observed.name(), endpoint, &machines).await;
         match retrieved {
             Ok(kubeconfig) => KubeconfigState::Proven(kubeconfig),
             Err(error) => KubeconfigState::Missing(error.map(|error| Problem {

@@ -77,7 +77,7 @@ impl Reconciler {
             return Ok(None);
         }
         // What was observed is true whether or not the actions succeeded.
-        self.write_status(&observed, &plan.status).await?;
+        self.write_status(&observed, &plan.status, now).await?;
         executed?;
         self.count(&observed, &plan, now);
         self.metrics.succeeded(namespace, name, started.elapsed());
@@ -107,6 +107,7 @@ impl Reconciler {
         &self,
         observed: &Observed,
         wanted: &KubernetesClusterStatus,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let before = observed.cluster.status.clone().unwrap_or_default();
         if before == *wanted {
@@ -127,6 +128,11 @@ impl Reconciler {
         for event in transitions::between(&before, wanted) {
             self.context.events.publish(&observed.cluster, event).await;
         }
+        if let Some(end) = transitions::rollout_end(&before, wanted, now) {
+            let namespace = observed.cluster.namespace().unwrap_or_default();
+            let name = observed.name();
+            self.metrics.rollout_ended(&namespace, &name, &end);
+        }
         Ok(())
     }
 
@@ -137,6 +143,7 @@ impl Reconciler {
             self.metrics
                 .selected(&namespace, &name, role, observed.held(role).count());
         }
+        self.metrics.searched(&namespace, &name, &plan.status, now);
         if matches!(observed.kubeconfig, KubeconfigState::Missing(Some(_))) {
             self.metrics.kubeconfig_failed(&namespace, &name);
         }

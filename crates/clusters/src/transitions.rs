@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::jiff::Timestamp;
 use nico_api::condition;
 use nico_api::kubernetes_cluster::{KubernetesClusterStatus, conditions as kind};
 use nico_runtime::events::{Event, EventKind};
@@ -137,6 +138,80 @@ pub fn between(before: &KubernetesClusterStatus, after: &KubernetesClusterStatus
     events
 }
 
+/// How a rollout ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every node runs its target.
+    Finished,
+    /// A node failed, and it stopped.
+    Failed,
+    /// It was not one that rolls out by itself.
+    Refused,
+    /// Another target took its place.
+    Superseded,
+}
+
+/// The end of a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutEnd {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many seconds it took, if it finished.
+    pub finished_after: Option<f64>,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: &'static [Self] = &[
+        Self::Finished,
+        Self::Failed,
+        Self::Refused,
+        Self::Superseded,
+    ];
+
+    /// The word in the label `outcome`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// Whether a rollout ended between two states of a status.
+pub fn rollout_end(
+    before: &KubernetesClusterStatus,
+    after: &KubernetesClusterStatus,
+    now: Timestamp,
+) -> Option<RolloutEnd> {
+    if !condition::is_true(&before.conditions, kind::ROLLING_OUT) {
+        return None;
+    }
+    let rollout = before.rollout.as_ref()?;
+    let target = |status: &KubernetesClusterStatus| {
+        let rollout = status.rollout.as_ref()?;
+        Some((rollout.target_commit.clone(), rollout.target_hash.clone()))
+    };
+    let rolling = condition::find(&after.conditions, kind::ROLLING_OUT)?;
+    let outcome = match rolling.reason.as_str() {
+        _ if target(before) != target(after) => Outcome::Superseded,
+        "Finished" => Outcome::Finished,
+        "NodeFailed" => Outcome::Failed,
+        "VersionChangeRefused" => Outcome::Refused,
+        _ => return None,
+    };
+    let took = rollout
+        .started_at
+        .as_ref()
+        .map(|started| now.duration_since(started.0).as_secs_f64());
+    Some(RolloutEnd {
+        outcome,
+        finished_after: took.filter(|_| outcome == Outcome::Finished),
+    })
+}
+
 fn ready_machines(status: &KubernetesClusterStatus) -> BTreeSet<String> {
     [&status.control_plane, &status.data_plane]
         .into_iter()
@@ -164,7 +239,64 @@ fn warning(reason: &'static str, note: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::World;
+    use crate::fixtures::{World, at};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use nico_api::condition::Truth;
+    use nico_api::kubernetes_cluster::RolloutStatus;
+
+    fn status(target: &str, truth: Truth, reason: &str) -> KubernetesClusterStatus {
+        let mut status = KubernetesClusterStatus {
+            rollout: Some(RolloutStatus {
+                target_commit: target.to_owned(),
+                started_at: Some(Time(at(100))),
+                ..RolloutStatus::default()
+            }),
+            ..KubernetesClusterStatus::default()
+        };
+        let kind = kind::ROLLING_OUT;
+        condition::set(
+            &mut status.conditions,
+            kind,
+            truth,
+            reason,
+            "",
+            None,
+            at(100),
+        );
+        status
+    }
+
+    #[test]
+    fn a_rollout_ends_once_and_in_one_way() {
+        let updating = status("a", Truth::True, "Updating");
+        let failed = status("a", Truth::False, "NodeFailed");
+        let finished = status("a", Truth::False, "Finished");
+        for (before, after, expected) in [
+            (&updating, &finished, Some(Outcome::Finished)),
+            (&updating, &failed, Some(Outcome::Failed)),
+            (
+                &updating,
+                &status("a", Truth::False, "VersionChangeRefused"),
+                Some(Outcome::Refused),
+            ),
+            (
+                &updating,
+                &status("b", Truth::True, "Staging"),
+                Some(Outcome::Superseded),
+            ),
+            (&updating, &status("a", Truth::True, "DrainBlocked"), None),
+            (&updating, &status("a", Truth::False, "Paused"), None),
+            (&failed, &status("b", Truth::True, "Staging"), None),
+            (&failed, &finished, None),
+            (&finished, &finished, None),
+        ] {
+            let end = rollout_end(before, after, at(160));
+            assert_eq!(end.as_ref().map(|end| end.outcome), expected, "{after:?}");
+            let took = end.and_then(|end| end.finished_after);
+            let is_finished = expected == Some(Outcome::Finished);
+            assert_eq!(took, is_finished.then_some(60.0));
+        }
+    }
 
     #[test]
     fn each_transition_is_told_once() {

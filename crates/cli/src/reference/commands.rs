@@ -53,7 +53,11 @@ fn row(argument: &Arg) -> String {
                 .collect::<String>()
         });
     let name = match argument.get_long() {
-        Some(long) => format!("`--{long}{}`", value.unwrap_or_default()),
+        Some(long) => {
+            let short = argument.get_short().map(|short| format!("-{short}, "));
+            let (short, value) = (short.unwrap_or_default(), value.unwrap_or_default());
+            format!("`{short}--{long}{value}`")
+        }
         None => format!("`{}`", value.unwrap_or_default().trim()),
     };
     let variable = argument

@@ -3,6 +3,7 @@
 mod commands;
 mod reasons;
 mod resources;
+mod schemas;
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: Arguments, root: &clap::Command) -> anyhow::Result<
         ("reasons.md", reasons::page()),
         ("resources.md", resources::page()?),
     ];
-    for (file, text) in pages {
+    for (file, text) in pages.into_iter().chain(schemas::pages()?) {
         let path = folder.join(file);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }

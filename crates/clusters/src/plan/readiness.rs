@@ -237,7 +237,8 @@ pub fn is_applied(existing: &NixosConfiguration) -> bool {
     configuration_state(existing) == ConfigurationState::Applied
 }
 
-fn configuration_state(existing: &NixosConfiguration) -> ConfigurationState {
+/// How far a configuration is on its machine.
+pub fn configuration_state(existing: &NixosConfiguration) -> ConfigurationState {
     if existing.metadata.deletion_timestamp.is_some() {
         return ConfigurationState::Removing;
     }

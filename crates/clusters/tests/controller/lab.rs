@@ -113,6 +113,14 @@ impl Lab {
         (self.operator_with(client), writes)
     }
 
+    /// A client whose writes are counted, by the embedded API server.
+    pub(crate) async fn counted(&self) -> (Client, Writes) {
+        let server = self.management.embedded().unwrap();
+        let writes = Writes::allow(server, u64::MAX);
+        let config = limited(config(self.management.kubeconfig()).await);
+        (Client::try_from(config).unwrap(), writes)
+    }
+
     fn operator_with(&self, client: Client) -> Operator {
         let context = Context {
             events: Events::new(client.clone(), "nico-operator"),

@@ -15,4 +15,5 @@ mod lab;
 mod machine_layer;
 mod mistakes;
 mod races;
+mod reports;
 mod writes;

@@ -3,25 +3,32 @@
 //! What can be read from the watch cache is read there when somebody asks, so it can neither
 //! drift nor outlive the cluster; what is counted is forgotten with the cluster.
 
-use std::fmt::{self, Debug};
-use std::sync::{Arc, PoisonError, RwLock};
+mod gauges;
+mod searches;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use nico_api::KubernetesCluster;
-use nico_api::kubernetes_cluster::{Phase, PlaneStatus};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use nico_api::kubernetes_cluster::KubernetesClusterStatus;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::action::Action;
 use crate::role::Role;
+use crate::transitions::{Outcome, RolloutEnd};
+
+use gauges::Clusters;
+use searches::Searches;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfCluster {
@@ -43,6 +50,13 @@ struct OfRole {
     role: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    namespace: String,
+    cluster: String,
+    outcome: &'static str,
+}
+
 type PerCluster<M> = Family<OfCluster, M>;
 type Durations = Family<OfCluster, Histogram, fn() -> Histogram>;
 
@@ -60,7 +74,11 @@ pub struct Metrics {
     kubeconfig_success: PerCluster<Counter>,
     kubeconfig_errors: PerCluster<Counter>,
     machines_selected: Family<OfRole, Gauge>,
+    selection_duration: Family<OfRole, Histogram, fn() -> Histogram>,
+    searches: Searches,
     ready_seconds: Histogram,
+    rollout_duration: Histogram,
+    rollouts: Family<OfOutcome, Counter>,
     clusters: Clusters,
 }
 
@@ -76,7 +94,11 @@ impl Metrics {
             kubeconfig_success: Family::default(),
             kubeconfig_errors: Family::default(),
             machines_selected: Family::default(),
+            selection_duration: Family::new_with_constructor(selection_durations),
+            searches: Searches::default(),
             ready_seconds: Histogram::new(exponential_buckets(5.0, 2.0, 10)),
+            rollout_duration: Histogram::new(exponential_buckets(15.0, 2.0, 12)),
+            rollouts: Family::default(),
             clusters: Clusters::default(),
         };
         registry.register(
@@ -124,17 +146,28 @@ impl Metrics {
             "Time from the creation of a cluster until it was Ready for the first time",
             metrics.ready_seconds.clone(),
         );
+        registry.register(
+            "nico_machine_selection_duration_seconds",
+            "Time from the first look that found machines wanting until all were claimed",
+            metrics.selection_duration.clone(),
+        );
+        registry.register(
+            "nico_rollout_duration_seconds",
+            "Time from the beginning of a rollout until every node ran its target",
+            metrics.rollout_duration.clone(),
+        );
+        registry.register(
+            "nico_rollouts",
+            "Rollouts that ended, by how",
+            metrics.rollouts.clone(),
+        );
         registry.register_collector(Box::new(metrics.clusters.clone()));
         metrics
     }
 
     /// Reads gauges from `store` from now on.
     pub(crate) fn read_from(&self, store: Store<DeserializeGuard<KubernetesCluster>>) {
-        *self
-            .clusters
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(store);
+        self.clusters.read_from(store);
     }
 
     pub(crate) fn succeeded(&self, namespace: &str, cluster: &str, took: Duration) {
@@ -186,6 +219,43 @@ impl Metrics {
         self.ready_seconds.observe(seconds);
     }
 
+    /// Notes whether a plane has all its machines, to know how long it was without.
+    pub(crate) fn searched(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        status: &KubernetesClusterStatus,
+        now: Timestamp,
+    ) {
+        for (role, plane, selected) in [
+            (
+                Role::ControlPlane,
+                &status.control_plane,
+                &status.selected_control_plane_machines,
+            ),
+            (
+                Role::Worker,
+                &status.data_plane,
+                &status.selected_data_plane_machines,
+            ),
+        ] {
+            let wanted = plane.as_ref().map_or(0, |plane| plane.total);
+            let is_complete = i32::try_from(selected.len()).is_ok_and(|held| held >= wanted);
+            let of = of_role(namespace, cluster, role);
+            if let Some(seconds) = self.searches.note(&of, is_complete, now) {
+                self.selection_duration.get_or_create(&of).observe(seconds);
+            }
+        }
+    }
+
+    pub(crate) fn rollout_ended(&self, namespace: &str, cluster: &str, end: &RolloutEnd) {
+        let of = of_outcome(namespace, cluster, end.outcome.as_str());
+        self.rollouts.get_or_create(&of).inc();
+        if let Some(seconds) = end.finished_after {
+            self.rollout_duration.observe(seconds);
+        }
+    }
+
     /// Drops all series of a cluster that is no more.
     pub(crate) fn forget(&self, namespace: &str, cluster: &str) {
         let of = of_cluster(namespace, cluster);
@@ -198,6 +268,12 @@ impl Metrics {
             let of = of_role(namespace, cluster, role);
             self.configurations_created.remove(&of);
             self.machines_selected.remove(&of);
+            self.selection_duration.remove(&of);
+            self.searches.forget(&of);
+        }
+        for outcome in Outcome::ALL {
+            let of = of_outcome(namespace, cluster, outcome.as_str());
+            self.rollouts.remove(&of);
         }
         for error_type in ERROR_TYPES {
             let of = of_error(namespace, cluster, error_type);
@@ -208,6 +284,10 @@ impl Metrics {
 
 fn reconcile_durations() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 12))
+}
+
+fn selection_durations() -> Histogram {
+    Histogram::new(exponential_buckets(0.05, 3.0, 12))
 }
 
 fn of_cluster(namespace: &str, cluster: &str) -> OfCluster {
@@ -233,105 +313,10 @@ fn of_role(namespace: &str, cluster: &str, role: Role) -> OfRole {
     }
 }
 
-/// Picks one plane of a cluster's status.
-type PlaneOf = fn(&KubernetesCluster) -> Option<&PlaneStatus>;
-
-/// Gauges that are read from the watch cache.
-#[derive(Clone, Default)]
-struct Clusters(Arc<RwLock<Option<Store<DeserializeGuard<KubernetesCluster>>>>>);
-
-impl Debug for Clusters {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Clusters")
+fn of_outcome(namespace: &str, cluster: &str, outcome: &'static str) -> OfOutcome {
+    OfOutcome {
+        namespace: namespace.to_owned(),
+        cluster: cluster.to_owned(),
+        outcome,
     }
-}
-
-impl Collector for Clusters {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let store = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(store) = store else {
-            return Ok(());
-        };
-        let clusters = store.state();
-        let namespace =
-            |cluster: &DeserializeGuard<KubernetesCluster>| cluster.namespace().unwrap_or_default();
-
-        let totals: Family<Vec<(String, String)>, Gauge> = Family::default();
-        let phases: Family<Vec<(String, String)>, Gauge> = Family::default();
-        for cluster in &clusters {
-            let of = label("namespace", &namespace(cluster));
-            totals.get_or_create(&vec![of.clone()]).inc();
-            if let Some(phase) = phase(cluster) {
-                let of_phase = vec![of, label("phase", &format!("{phase:?}"))];
-                phases.get_or_create(&of_phase).inc();
-            }
-        }
-        encode(&mut encoder, "nico_clusters_total", "Clusters", &totals)?;
-        encode(
-            &mut encoder,
-            "nico_clusters_by_phase",
-            "Clusters in each phase",
-            &phases,
-        )?;
-        let planes: [(&str, &str, PlaneOf); 2] = [
-            (
-                "nico_cluster_control_plane_nodes",
-                "Control-plane machines of a cluster",
-                |cluster| cluster.status.as_ref()?.control_plane.as_ref(),
-            ),
-            (
-                "nico_cluster_worker_nodes",
-                "Workers of a cluster",
-                |cluster| cluster.status.as_ref()?.data_plane.as_ref(),
-            ),
-        ];
-        for (name, help, plane) in planes {
-            let nodes: Family<Vec<(String, String)>, Gauge> = Family::default();
-            for cluster in &clusters {
-                let Some(plane) = cluster.0.as_ref().ok().and_then(plane) else {
-                    continue;
-                };
-                for (status, count) in [("ready", plane.ready), ("total", plane.total)] {
-                    let of = vec![
-                        label("namespace", &namespace(cluster)),
-                        label("cluster", &cluster.name_any()),
-                        label("status", status),
-                    ];
-                    nodes.get_or_create(&of).set(i64::from(count));
-                }
-            }
-            encode(&mut encoder, name, help, &nodes)?;
-        }
-        let version = ConstGauge::new(1_i64);
-        let mut info = encoder.encode_descriptor(
-            "nico_operator_info",
-            "Version of the operator",
-            None,
-            version.metric_type(),
-        )?;
-        let labels = [("version", env!("CARGO_PKG_VERSION"))];
-        version.encode(info.encode_family(&labels)?)
-    }
-}
-
-fn encode(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    family: &Family<Vec<(String, String)>, Gauge>,
-) -> Result<(), fmt::Error> {
-    let metric = encoder.encode_descriptor(name, help, None, family.metric_type())?;
-    family.encode(metric)
-}
-
-fn label(name: &str, value: &str) -> (String, String) {
-    (name.to_owned(), value.to_owned())
-}
-
-fn phase(cluster: &DeserializeGuard<KubernetesCluster>) -> Option<Phase> {
-    cluster.0.as_ref().ok()?.status.as_ref()?.phase
 }
