@@ -5,9 +5,11 @@
 //! evaluated, built and copied already costs nothing again, and a host runs an attempt at most
 //! once.
 
+mod activating;
+mod confirming;
+mod copying;
 mod installing;
-
-use std::time::{Duration, Instant};
+mod sessions;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::core::PartialObjectMeta;
@@ -17,40 +19,23 @@ use nico_api::NixosConfiguration;
 use nico_api::labels::CONFIGURATION_CONTROLLER;
 use nico_api::names::StorePath;
 use nico_api::nixos_configuration::{StagedSystem, Step};
-use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_runtime::status;
-use nico_ssh::{ConnectError, Deadlines, Session};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::claim;
 use super::controller::World;
-use super::delivery;
 use super::install::Installation;
 use super::plan::Apply;
 use super::progress::{Applied, Failure, Progress};
 use super::settings::BuildOn;
 use super::step_error::{StepError, chain};
 use super::trouble;
-use super::wanted::{Purpose, attempt_name, attempts_prefix};
+use super::wanted::{Purpose, attempt_name};
 use super::workspace::Workspace;
-use crate::nix::host::{self, Activation, HostState, Record, RecordState};
-use crate::nix::{Destination, Tree};
+use crate::nix::Tree;
 use crate::program::Redactor;
-
-/// How often a host that went away is looked for again.
-const RECONNECT: Backoff = Backoff {
-    base: Duration::from_millis(500),
-    max: Duration::from_secs(5),
-};
-
-/// How much longer than it waits for a confirmation a host may take to go back, and to be
-/// reached again.
-const GOING_BACK: Duration = Duration::from_secs(60);
-
-/// How long a host may take to boot.
-const BOOTING: Duration = Duration::from_secs(900);
 
 /// After this many rollbacks nothing more is tried until something changes: each one may have
 /// cut the host off for as long as a confirmation is waited for.
@@ -88,12 +73,6 @@ enum Delivery {
     Active(StorePath),
     /// It waits.
     Staged(StagedSystem),
-}
-
-/// What a host is asked until it answers.
-enum Question<'a> {
-    Activate(Activation<'a>),
-    Confirm(String),
 }
 
 /// Makes an attempt.
@@ -210,43 +189,6 @@ impl Run<'_> {
         Ok(Delivery::Active(system))
     }
 
-    /// Brings the system to the host and touches nothing else there.
-    async fn stage(
-        &self,
-        system: &StorePath,
-        is_there: bool,
-        workspace: &Workspace,
-    ) -> Result<StagedSystem, StepError> {
-        let (nix, redactor) = (&self.world.nix, &self.redactor);
-        if !is_there {
-            let session = self.connect().await?;
-            self.bring(system, &session, workspace).await?;
-            session.close().await;
-        }
-        Ok(StagedSystem {
-            commit: self.attempt.wanted.commit.to_string(),
-            system_path: system.to_string(),
-            kubernetes_version: nix.kubernetes_version(system, redactor).await,
-        })
-    }
-
-    /// Copies what the host lacks of the system.
-    async fn bring(
-        &self,
-        system: &StorePath,
-        session: &Session,
-        workspace: &Workspace,
-    ) -> Result<(), StepError> {
-        let access = &self.world.access;
-        let target = access
-            .target(&self.attempt.machine)
-            .await
-            .map_err(ConnectError::from)?;
-        let destination = Destination::prepare(&target, session, workspace.path()).await?;
-        let nix = &self.world.nix;
-        Ok(nix.copy(system, &destination, &self.redactor).await?)
-    }
-
     async fn export(&self) -> Result<std::sync::Arc<crate::git::Export>, StepError> {
         let wanted = &self.attempt.wanted;
         let mirrors = &self.world.observer.mirrors;
@@ -293,221 +235,14 @@ impl Run<'_> {
         derivation: &StorePath,
         workspace: &Workspace,
     ) -> Result<StorePath, StepError> {
-        let (machine, access) = (&self.attempt.machine, &self.world.access);
-        let session = access.connect(machine, &Deadlines::default()).await?;
-        let target = access.target(machine).await.map_err(ConnectError::from)?;
-        let destination = Destination::prepare(&target, &session, workspace.path()).await?;
+        let session = self.connect().await?;
+        let destination = self.destination(&session, workspace).await?;
         let nix = &self.world.nix;
         let system = nix
             .build_on_host(derivation, &destination, &session, &self.redactor)
             .await?;
         session.close().await;
         Ok(system)
-    }
-
-    /// Brings the system to the host, unless it was built there. Gives the session for the
-    /// activation, or nothing when the host needs none.
-    async fn copy(
-        &self,
-        system: &StorePath,
-        is_there: bool,
-        workspace: &Workspace,
-    ) -> Result<Option<Session>, StepError> {
-        let session = self.connect().await?;
-        let mut state = host::inspect(&session).await?;
-        if let Some(earlier) = state.record.as_ref().filter(|it| self.is_of_a_sibling(it)) {
-            if !state.is_guarded && is_open(earlier) {
-                let (deadline, redactor) = (self.world.settings.apply_timeout, &self.redactor);
-                state = host::confirm(&session, &earlier.attempt, deadline, redactor).await?;
-            }
-            // That it was undone is told before it is tried again.
-            if let Some(undone) = state.record.as_ref().filter(|it| self.is_of_a_sibling(it))
-                && undone.state == RecordState::RolledBack
-            {
-                judge_record(undone)?;
-            }
-        }
-        if state.record.is_none() && self.is_done(&state, system) {
-            session.close().await;
-            return Ok(None);
-        }
-        if !is_there {
-            self.bring(system, &session, workspace).await?;
-        }
-        let files = &self.attempt.wanted.files.host;
-        if !files.is_empty() {
-            delivery::deliver(&session, files, &self.redactor).await?;
-        }
-        Ok(Some(session))
-    }
-
-    /// Whether the host, which remembers no failure, needs no activation: it runs the system,
-    /// with the files that were confirmed with it.
-    fn is_done(&self, state: &HostState, system: &StorePath) -> bool {
-        let wanted = &self.attempt.wanted;
-        let status = self.progress.status();
-        let has_no_files = wanted.files.host.is_empty() && status.host_files.is_empty();
-        let has_files = status.additional_files_hash.as_ref() == Some(&wanted.files_hash);
-        state.runs(system, wanted.request.action) && (has_no_files || has_files)
-    }
-
-    /// Whether a record is of another attempt for the same wanted state.
-    fn is_of_a_sibling(&self, record: &Record) -> bool {
-        let uid = self.configuration.uid().unwrap_or_default();
-        let prefix = attempts_prefix(&uid, &self.attempt.wanted.input_hash);
-        record.attempt.starts_with(&prefix) && record.attempt != self.name()
-    }
-
-    /// Activates the system. A connection that is lost meanwhile, which an activation may well
-    /// bring about, does not end the attempt: the host is asked again how it went.
-    async fn activate(&self, session: Session, system: &StorePath) -> Result<(), StepError> {
-        let name = self.name();
-        let request = &self.attempt.wanted.request;
-        let activation = Activation {
-            attempt: &name,
-            system,
-            action: request.action,
-            confirm_timeout: request.rollback.then_some(request.confirm_timeout),
-            deadline: self.world.settings.apply_timeout,
-        };
-        let question = Question::Activate(activation);
-        let state = self.until_answered(session, &question).await?;
-        self.judge(&state)
-    }
-
-    /// Tells the host over a new connection to keep the system, and asks whether it runs.
-    async fn confirm(&mut self, system: &StorePath) -> Result<Applied, StepError> {
-        let session = self.reconnect().await?;
-        let question = Question::Confirm(self.name());
-        let state = self.until_answered(session, &question).await?;
-        self.judge(&state)?;
-        let mut applied = self.applied(system, &state)?;
-        if !self.progress.status().host_files.is_empty() {
-            let session = self.connect().await?;
-            let files = &self.attempt.wanted.files.host;
-            delivery::settle(&session, files, &self.redactor).await?;
-            session.close().await;
-        }
-        if applied.reboot_required == Some(true)
-            && self.attempt.wanted.request.may_reboot
-            && let Some(boot) = &state.boot
-        {
-            self.progress.rebooting(Timestamp::now());
-            self.write().await?;
-            applied = self.applied(system, &self.reboot(boot).await?)?;
-            if applied.reboot_required == Some(true) {
-                let system = system.clone();
-                return Err(StepError::RebootIneffective { system });
-            }
-        }
-        Ok(applied)
-    }
-
-    /// Reboots the host, and gives what it runs then.
-    async fn reboot(&self, boot: &str) -> Result<HostState, StepError> {
-        let started = Instant::now();
-        let patience = BOOTING.min(self.world.settings.apply_timeout);
-        let session = self.reconnect().await?;
-        host::reboot(&session, boot).await?;
-        session.close().await;
-        let mut looks = 0;
-        loop {
-            looks += 1;
-            tokio::time::sleep(RECONNECT.delay(looks, rand::random())).await;
-            // Whatever fails now may do so because the host is just going down or coming up.
-            if let Ok(state) = self.look().await
-                && state.boot.as_deref().is_some_and(|now| now != boot)
-            {
-                return Ok(state);
-            }
-            if started.elapsed() > patience {
-                return Err(StepError::NotBack(patience));
-            }
-        }
-    }
-
-    /// What the host runs, over a connection of its own.
-    async fn look(&self) -> Result<HostState, StepError> {
-        let session = self.connect().await?;
-        let state = host::inspect(&session).await?;
-        session.close().await;
-        Ok(state)
-    }
-
-    /// Asks until there is an answer, over a new connection when one is lost.
-    async fn until_answered(
-        &self,
-        mut session: Session,
-        question: &Question<'_>,
-    ) -> Result<HostState, StepError> {
-        let (started, deadline) = (Instant::now(), self.world.settings.apply_timeout);
-        loop {
-            let answer = match question {
-                Question::Activate(activation) => {
-                    host::activate(&session, activation, &self.redactor).await
-                }
-                Question::Confirm(attempt) => {
-                    host::confirm(&session, attempt, deadline, &self.redactor).await
-                }
-            };
-            match answer {
-                Err(error) if error.is_lost_connection() && started.elapsed() < deadline => {
-                    session = self.reconnect().await?;
-                }
-                answer => {
-                    session.close().await;
-                    return Ok(answer?);
-                }
-            }
-        }
-    }
-
-    /// Whether what the host remembers of this attempt lets it go on.
-    fn judge(&self, state: &HostState) -> Result<(), StepError> {
-        match &state.record {
-            Some(record) if record.attempt == self.name() => judge_record(record),
-            _ => Ok(()),
-        }
-    }
-
-    fn applied(&self, system: &StorePath, state: &HostState) -> Result<Applied, StepError> {
-        if state.runs(system, self.attempt.wanted.request.action) {
-            Ok(Applied {
-                system: system.clone(),
-                generation: state.generation,
-                reboot_required: state.reboot_required,
-            })
-        } else {
-            Err(StepError::NotRunning {
-                system: system.clone(),
-                state: state.describe(),
-            })
-        }
-    }
-
-    async fn connect(&self) -> Result<Session, ConnectError> {
-        let machine = &self.attempt.machine;
-        let access = &self.world.access;
-        access.connect(machine, &Deadlines::default()).await
-    }
-
-    /// A new session, for which the host has as long as it may take to go back.
-    async fn reconnect(&self) -> Result<Session, ConnectError> {
-        let started = Instant::now();
-        let patience = self.attempt.wanted.request.confirm_timeout + GOING_BACK;
-        let mut failures = 0;
-        loop {
-            let error = match self.connect().await {
-                Ok(session) => return Ok(session),
-                Err(error) => error,
-            };
-            failures += 1;
-            let wait = RECONNECT.delay(failures, rand::random());
-            if error.category() != Category::Transient || started.elapsed() + wait > patience {
-                return Err(error);
-            }
-            tokio::time::sleep(wait).await;
-        }
     }
 
     /// Runs a step that may be cut off: its programs end with it.
@@ -601,18 +336,6 @@ impl Run<'_> {
             && trouble::of_the_host(&record.said).is_none()
     }
 
-    /// Lets the host forget what was told. One that cannot be reached now tells it once more.
-    async fn acknowledge(&self, attempt: &str) {
-        let Ok(session) = self.connect().await else {
-            return;
-        };
-        if let Err(error) = host::forget(&session, attempt).await {
-            let machine = self.attempt.machine.name_any();
-            tracing::warn!(machine, %error, "record left on the host");
-        }
-        session.close().await;
-    }
-
     /// Writes what the host runs: on the Machine first, so that a configuration that is Ready
     /// is one whose Machine says so too.
     async fn record(&mut self, applied: &Applied) -> Result<(), StepError> {
@@ -641,18 +364,5 @@ impl Run<'_> {
             self.attempt.started_at,
             self.attempt.failures,
         )
-    }
-}
-
-/// Whether a change that a host remembers has not ended.
-fn is_open(record: &Record) -> bool {
-    matches!(record.state, RecordState::Underway | RecordState::Waiting)
-}
-
-fn judge_record(record: &Record) -> Result<(), StepError> {
-    match record.state {
-        RecordState::RolledBack => Err(StepError::RolledBack(Box::new(record.clone()))),
-        RecordState::Failed => Err(StepError::NotActivated(Box::new(record.clone()))),
-        RecordState::Underway | RecordState::Waiting => Ok(()),
     }
 }
