@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nico_api::names::GitUrl;
+use nico_runtime::process::ProcessGroup;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
@@ -97,7 +98,8 @@ impl Git {
     }
 
     /// Runs `git` with `arguments`, in `directory` if there is one, and gives what it wrote to
-    /// its standard output. A child that is not done within `deadline` is ended.
+    /// its standard output. A child that is not done within `deadline` is ended, with all that it
+    /// started; so is one whose future is dropped.
     pub async fn run(
         &self,
         arguments: &[&str],
@@ -110,17 +112,23 @@ impl Git {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true);
         if let Some(directory) = directory {
             command.current_dir(directory);
         }
-        let output = tokio::time::timeout(deadline, command.output())
+        let child = command.spawn().map_err(GitError::Start)?;
+        let mut group = ProcessGroup::of(&child);
+        let output = tokio::time::timeout(deadline, child.wait_with_output())
             .await
             .map_err(|_| GitError::TimedOut {
                 url: self.url.clone(),
                 deadline,
             })?
             .map_err(GitError::Start)?;
+        group.disarm();
         if output.status.success() {
             Ok(output.stdout)
         } else {

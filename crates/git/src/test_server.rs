@@ -3,7 +3,7 @@
 //! Only built with the feature `test-server`, which tests turn on.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,20 +46,36 @@ impl GitServer {
     /// # Errors
     /// When there is no port to listen on.
     pub async fn start(root: &Path, login: Option<(&str, &str)>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at(Ipv4Addr::LOCALHOST, root, login).await
+    }
+
+    /// Starts on a free port of an address.
+    ///
+    /// # Errors
+    /// When there is no port to listen on.
+    pub async fn start_at(
+        address: Ipv4Addr,
+        root: &Path,
+        login: Option<(&str, &str)>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         Ok(Self::serve(url, listener, root, login))
     }
 
-    /// Like [`start`](Self::start), over TLS with a certificate of an authority of its own; gives
-    /// that authority's certificate too, as PEM.
+    /// Like [`start_at`](Self::start_at), over TLS with a certificate of an authority of its own;
+    /// gives that authority's certificate too, as PEM.
     ///
     /// # Errors
     /// When there is no port to listen on, or no certificate can be made.
-    pub async fn start_tls(root: &Path, login: Option<(&str, &str)>) -> io::Result<(Self, String)> {
-        let (authority, config) = certificates().map_err(io::Error::other)?;
-        let tcp = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("https://localhost:{}", tcp.local_addr()?.port());
+    pub async fn start_tls_at(
+        address: Ipv4Addr,
+        root: &Path,
+        login: Option<(&str, &str)>,
+    ) -> io::Result<(Self, String)> {
+        let (authority, config) = certificates(address).map_err(io::Error::other)?;
+        let tcp = TcpListener::bind((address, 0)).await?;
+        let url = format!("https://{}", tcp.local_addr()?);
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TlsListener { tcp, acceptor };
         Ok((Self::serve(url, listener, root, login), authority))
@@ -243,15 +259,17 @@ fn status(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// The certificate of an authority, as PEM, and a server whose certificate it signed.
-fn certificates() -> Result<(String, ServerConfig), Box<dyn std::error::Error + Send + Sync>> {
+/// The certificate of an authority, as PEM, and a server at `address` whose certificate it signed.
+fn certificates(
+    address: Ipv4Addr,
+) -> Result<(String, ServerConfig), Box<dyn std::error::Error + Send + Sync>> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate()?;
     let certificate = authority.self_signed(&authority_key)?;
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate()?;
-    let signed = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &issuer)?;
+    let signed = CertificateParams::new(vec![address.to_string()])?.signed_by(&key, &issuer)?;
     let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -82,7 +83,7 @@ async fn a_server_with_a_login_answers_those_who_know_it() {
 #[tokio::test]
 async fn a_server_whose_certificate_is_of_an_unknown_authority_is_told_apart() {
     let (repositories, _) = repositories();
-    let (server, _) = GitServer::start_tls(repositories.path(), None)
+    let (server, _) = GitServer::start_tls_at(Ipv4Addr::LOCALHOST, repositories.path(), None)
         .await
         .unwrap();
     let error = look(&server, &Credentials::Anonymous).await.unwrap_err();
@@ -91,4 +92,38 @@ async fn a_server_whose_certificate_is_of_an_unknown_authority_is_told_apart() {
         "{error}"
     );
     assert!(error.to_string().contains("GIT_SSL_CAINFO"), "{error}");
+}
+
+/// The processes of this machine that name `text` in their arguments.
+fn processes_with(text: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes
+        .filter_map(|entry| {
+            let arguments = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
+            let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+            arguments.contains(text).then_some(arguments)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_leaves_no_process_of_git_behind() {
+    let (repositories, _) = repositories();
+    let server = GitServer::start(repositories.path(), None).await.unwrap();
+    server.hold();
+    let url = server.url("team/a/.git");
+    tokio::select! {
+        answer = look(&server, &Credentials::Anonymous) => panic!("the server answers: {answer:?}"),
+        () = server.waits() => {}
+    }
+    // Beside `git` there was a helper for HTTP, which waited for the server.
+    let end = std::time::Instant::now() + DEADLINE;
+    loop {
+        let left = processes_with(&url);
+        if left.is_empty() {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{left:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

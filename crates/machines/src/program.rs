@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use nico_runtime::process::ProcessGroup;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -237,8 +238,8 @@ async fn supervise(
         })?;
     // The ends of its pipes that this process holds would keep them open.
     drop(command);
-    let mut group = Group::of(&child);
-    if let (Some(memory), Some(leader)) = (memory, group.0) {
+    let mut group = ProcessGroup::of(&child);
+    if let (Some(memory), Some(leader)) = (memory, group.leader()) {
         let ceiling = Rlimit {
             current: Some(memory),
             maximum: Some(memory),
@@ -333,29 +334,6 @@ pub fn tail(text: &[u8], redactor: &Redactor) -> String {
         tail.push(&redactor.redact(line.trim_end()));
     }
     tail.text()
-}
-
-/// A process group that is killed on drop, unless its leader ended by itself.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(Pid::from_raw))
-    }
-
-    fn disarm(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // The group may be gone already, which is as good.
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
-    }
 }
 
 #[cfg(test)]

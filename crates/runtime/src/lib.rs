@@ -4,6 +4,7 @@
 //! - [`category`], [`backoff`]: how bad an error is, and how long to wait after it
 //! - [`events`], [`status`]: how controllers speak to people and to each other
 //! - [`leader`]: one process at a time, by a Lease
+//! - [`process`]: child programs that end as a whole
 //! - [`server`]: probes and metrics over HTTP
 //! - [`shutdown`]: from a signal to an orderly end
 //! - [`telemetry`] for the logs
@@ -13,6 +14,7 @@ pub mod category;
 pub mod context;
 pub mod events;
 pub mod leader;
+pub mod process;
 pub mod server;
 pub mod shutdown;
 pub mod status;
