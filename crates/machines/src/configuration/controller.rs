@@ -85,7 +85,8 @@ pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) metrics: ConfigurationMetrics,
     reconciles: ReconcileMetrics,
-    store: Store<Guarded>,
+    /// The configurations in the watch cache.
+    pub(super) store: Store<Guarded>,
 }
 
 impl World {
@@ -157,7 +158,7 @@ pub(crate) async fn run(
         store: store.clone(),
         context: context.clone(),
     });
-    let _cleaning = AbortOnDropHandle::new(tokio::spawn(remove_unused_mirrors(Arc::clone(&world))));
+    let _cleaning = AbortOnDropHandle::new(tokio::spawn(clean_mirrors(Arc::clone(&world))));
     let changes = MachineChanges::default();
     let by_machine = store.clone();
     let by_secret = store;
@@ -195,17 +196,21 @@ fn storage(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     |source| Error::Storage { path, source }
 }
 
-/// Removes mirrors that nobody uses, for as long as the controller runs.
-async fn remove_unused_mirrors(world: Arc<World>) {
+/// Removes mirrors that nobody uses, and what nobody uses of the others, for as long as the
+/// controller runs.
+async fn clean_mirrors(world: Arc<World>) {
     let kept = world.settings.keep_unused_mirrors;
     let mut turns = tokio::time::interval((kept / 8).clamp(Duration::from_millis(100), HOUR));
     loop {
         turns.tick().await;
-        let world = Arc::clone(&world);
+        let mirrors = Arc::clone(&world);
         let removed =
-            tokio::task::spawn_blocking(move || world.observer.mirrors.remove_unused()).await;
+            tokio::task::spawn_blocking(move || mirrors.observer.mirrors.remove_unused()).await;
         if let Ok(Err(error)) = removed {
             tracing::warn!(%error, "a mirror that nobody uses was not removed");
+        }
+        if let Err(error) = world.observer.mirrors.compact().await {
+            tracing::warn!(%error, "a mirror was not cleaned up");
         }
     }
 }

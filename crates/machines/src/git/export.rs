@@ -43,6 +43,7 @@ impl Mirror {
     /// # Errors
     /// [`MirrorError`].
     pub async fn export(&self, commit: &CommitId) -> Result<Arc<Export>, MirrorError> {
+        self.note_use(commit);
         if let Some(export) = self.exported(commit) {
             return Ok(export);
         }

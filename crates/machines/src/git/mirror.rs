@@ -48,6 +48,9 @@ pub struct Mirror {
     pub(super) storage: tokio::sync::Mutex<()>,
     pub(super) exports: Mutex<HashMap<CommitId, Weak<Export>>>,
     pub(super) exported_before: AtomicU64,
+    /// When each commit was asked for last.
+    used: Mutex<HashMap<CommitId, Instant>>,
+    opened: Instant,
 }
 
 struct Lookup {
@@ -77,6 +80,8 @@ impl Mirror {
             storage: tokio::sync::Mutex::default(),
             exports: Mutex::default(),
             exported_before: AtomicU64::default(),
+            used: Mutex::default(),
+            opened: Instant::now(),
         }
     }
 
@@ -88,6 +93,16 @@ impl Mirror {
     /// # Errors
     /// [`LookupFailure`].
     pub async fn resolve(
+        &self,
+        reference: &str,
+        freshness: Freshness,
+    ) -> Result<CommitId, LookupFailure> {
+        let commit = self.look_up(reference, freshness).await?;
+        self.note_use(&commit);
+        Ok(commit)
+    }
+
+    async fn look_up(
         &self,
         reference: &str,
         freshness: Freshness,
@@ -144,6 +159,55 @@ impl Mirror {
         let answer = nico_git::resolve(&self.url, reference, &self.credentials, deadline).await;
         self.metrics.looked_up(answer.is_ok());
         Ok(answer?)
+    }
+
+    /// Notes that a commit is in use, so that it stays in the mirror.
+    pub(super) fn note_use(&self, commit: &CommitId) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(commit.clone(), Instant::now());
+    }
+
+    /// Takes commits out of the mirror that nobody asked for as long as an unused mirror is kept,
+    /// and lets `git` clean up. A commit that is asked for again is fetched again.
+    pub(super) async fn compact(&self) -> Result<(), MirrorError> {
+        const TASK: &str = "clean up";
+        let _storage = self.storage.lock().await;
+        let mirror = self.path();
+        if !mirror.join("HEAD").exists() {
+            return Ok(());
+        }
+        let mut list = self.git_in(&mirror);
+        list.args(["for-each-ref", "--format=%(refname:lstrip=3)"]);
+        list.arg(MARKERS);
+        let listed = self.run(TASK, list).await?;
+        let listed = String::from_utf8_lossy(&listed);
+        let unused: Vec<CommitId> = listed
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .filter(|commit| self.is_unused(commit))
+            .collect();
+        for commit in &unused {
+            let mut delete = self.git_in(&mirror);
+            delete.args(["update-ref", "-d", &marker(commit)]);
+            self.run(TASK, delete).await?;
+        }
+        let mut collect = self.git_in(&mirror);
+        collect.args(["-c", "gc.autoDetach=false", "gc", "--quiet"]);
+        collect.arg(if unused.is_empty() {
+            "--auto"
+        } else {
+            "--prune=now"
+        });
+        self.run(TASK, collect).await?;
+        Ok(())
+    }
+
+    /// Whether nobody asked for a commit lately. What was asked for before this process began is
+    /// not known, so that it is as if it had been asked for then.
+    fn is_unused(&self, commit: &CommitId) -> bool {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = used.get(commit).copied().unwrap_or(self.opened);
+        last.elapsed() >= self.settings.keep_unused
     }
 
     /// Brings a commit into the mirror, unless it is there.
@@ -318,9 +382,12 @@ impl Lookup {
     }
 }
 
+/// What the names of all [`marker`]s begin with.
+const MARKERS: &str = "refs/nio/commits/";
+
 /// The reference that keeps a commit in the mirror and tells that it is there as a whole.
 fn marker(commit: &CommitId) -> String {
-    format!("refs/nio/commits/{commit}")
+    format!("{MARKERS}{commit}")
 }
 
 pub(super) async fn remove(directory: &Path) -> Result<(), MirrorError> {

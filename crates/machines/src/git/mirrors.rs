@@ -87,6 +87,27 @@ impl Mirrors {
     pub fn remove_unused(&self) -> Result<(), MirrorError> {
         self.0.remove_unused()
     }
+
+    /// Takes out of the mirrors in use what nobody asked for lately, one after the other.
+    ///
+    /// # Errors
+    /// [`MirrorError`] of the last one that could not be cleaned up; that keeps none of the
+    /// others from it.
+    pub async fn compact(&self) -> Result<(), MirrorError> {
+        let mirrors: Vec<Arc<Mirror>> = {
+            let mirrors = self.0.mirrors.lock();
+            let mirrors = mirrors.unwrap_or_else(PoisonError::into_inner);
+            let mirrors = mirrors.values().map(|entry| Arc::clone(&entry.mirror));
+            mirrors.collect()
+        };
+        let mut result = Ok(());
+        for mirror in mirrors {
+            if let Err(error) = mirror.compact().await {
+                result = Err(error);
+            }
+        }
+        result
+    }
 }
 
 impl Set {

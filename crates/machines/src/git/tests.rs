@@ -392,6 +392,65 @@ async fn a_mirror_that_nobody_asks_for_any_more_is_removed() {
     drop(mirror.export(&commit).await.unwrap());
 }
 
+/// The commits that the only mirror on the disk has, as a whole.
+fn commits(fixture: &Fixture) -> Vec<String> {
+    let output = Command::new("git")
+        .arg("--git-dir")
+        .arg(on_disk(fixture))
+        .args([
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objecttype) %(objectname)",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let objects = String::from_utf8(output.stdout).unwrap();
+    let commits = objects
+        .lines()
+        .filter_map(|line| line.strip_prefix("commit "));
+    commits.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn commits_that_nobody_asks_for_any_more_leave_a_mirror_that_is_in_use() {
+    if git_is_missing() {
+        return;
+    }
+    const KEPT: Duration = Duration::from_secs(2);
+    let mut fixture = fixture();
+    fixture.mirrors = open(Settings {
+        keep_unused: KEPT,
+        ..settings(fixture.directory.path())
+    });
+    let mirror = fixture.mirror();
+    let mut all = vec![mirror.resolve("main", Freshness::Now).await.unwrap()];
+    drop(mirror.export(&all[0]).await.unwrap());
+    for content in ["two", "three"] {
+        let commit = fixture.origin.commit(content);
+        drop(mirror.export(&commit).await.unwrap());
+        all.push(commit);
+    }
+    let last_use = std::time::Instant::now();
+    fixture.mirrors.compact().await.unwrap();
+    if last_use.elapsed() < KEPT / 2 {
+        assert_eq!(commits(&fixture).len(), 3, "they were asked for just now");
+    }
+    while last_use.elapsed() < KEPT {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Who follows a branch asks for its commit in every interval, and who names one does, too.
+    let newest = mirror.resolve("main", Freshness::Now).await.unwrap();
+    fixture.mirrors.compact().await.unwrap();
+    assert_eq!(commits(&fixture), [newest.as_str()]);
+    // A commit that left comes back when it is asked for.
+    for (commit, content) in all.iter().zip(["one", "two", "three"]) {
+        let export = mirror.export(commit).await.unwrap();
+        let read = std::fs::read_to_string(export.path().join("dir/file")).unwrap();
+        assert_eq!(read, content);
+    }
+}
+
 #[tokio::test]
 async fn what_is_missing_is_named() {
     if git_is_missing() {
