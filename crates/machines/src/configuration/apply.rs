@@ -29,6 +29,7 @@ use super::controller::World;
 use super::install::Installation;
 use super::plan::Apply;
 use super::progress::{Applied, Failure, Progress};
+use super::related;
 use super::settings::BuildOn;
 use super::step_error::{StepError, chain};
 use super::trouble;
@@ -213,9 +214,11 @@ impl Run<'_> {
             entry: &entry,
             hash: &self.attempt.wanted.tree_hash(),
         };
-        let nix = &self.world.nix;
+        let (nix, cached) = (&self.world.nix, self.world.store.state());
+        let cached = cached.iter().filter_map(|object| object.0.as_ref().ok());
+        let others = related::outputs(self.configuration, &self.attempt.wanted, cached);
         Ok(nix
-            .evaluate(&tree, &request.attribute, &self.redactor)
+            .evaluate(&tree, &request.attribute, &others, &self.redactor)
             .await?)
     }
 

@@ -11,6 +11,7 @@
 //! - `progress`: the status, from one moment of an attempt to the next
 //! - `install`: whether a machine is installed from scratch, which happens once
 //! - `trouble`: what is wrong with a host, rather than with what is put on it
+//! - `related`: which outputs of one tree will be wanted by others
 //! - `workspace`: the private directory of one attempt
 
 mod apply;
@@ -26,6 +27,7 @@ pub mod metrics;
 mod observe;
 mod plan;
 mod progress;
+mod related;
 mod settings;
 mod step_error;
 mod trouble;

@@ -1,9 +1,9 @@
 //! Evaluation: a flake output becomes a derivation, once for all who want one of the same tree.
 //!
 //! Many machines are outputs of one flake, and most of what evaluating costs is the same for all
-//! of them. Outputs of the same tree that wait for their turn are evaluated together, in one
-//! process; what was evaluated is remembered. A process that needs more memory than it may have
-//! is tried again with fewer outputs.
+//! of them. Outputs of the same tree that wait for their turn, and those that others are about to
+//! ask for, are evaluated together, in one process; what was evaluated is remembered. A process
+//! that needs more memory than it may have is tried again with fewer outputs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -83,7 +83,12 @@ struct Outputs {
 }
 
 struct State {
+    /// Those that somebody waits for.
     waiting: BTreeSet<String>,
+    /// Those that somebody will ask for.
+    expected: BTreeSet<String>,
+    /// Whether such are taken along.
+    expects: bool,
     known: HashMap<String, StorePath>,
     /// Whether outputs of this tree can be evaluated together.
     together: bool,
@@ -110,6 +115,8 @@ impl Evaluations {
                 evaluating: tokio::sync::Mutex::default(),
                 state: Mutex::new(State {
                     waiting: BTreeSet::new(),
+                    expected: BTreeSet::new(),
+                    expects: true,
                     known: HashMap::new(),
                     together: true,
                     used: Instant::now(),
@@ -133,23 +140,54 @@ impl Outputs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who is evaluated next: `attribute`, and as many of those that wait as may go with it.
+    /// Who is evaluated next: `attribute`, and as many as may go with it, of those that wait
+    /// before those that are expected.
     fn next_group(&self, attribute: &str, largest: usize) -> Vec<String> {
-        let mut state = self.state();
+        let state = self.state();
         let mut group = vec![attribute.to_owned()];
-        state.waiting.remove(attribute);
-        while state.together && group.len() < largest {
-            match state.waiting.pop_first() {
-                Some(other) => group.push(other),
-                None => break,
-            }
+        if state.together {
+            let expected = state.expected.difference(&state.waiting);
+            let others = state.waiting.iter().chain(expected);
+            let others = others.filter(|other| *other != attribute);
+            group.extend(others.take(largest.saturating_sub(1)).cloned());
         }
         group
+    }
+
+    /// What to do after a group failed: first leave out those that nobody asked for yet, for
+    /// the mistake may be in one of them, and then take each alone.
+    fn separate(&self) {
+        let mut state = self.state();
+        if state.expected.is_empty() {
+            state.together = false;
+        }
+        state.expected.clear();
+        state.expects = false;
+    }
+
+    /// Notes that nobody waits for an output any more.
+    fn give_up(&self, attribute: &str) {
+        self.state().waiting.remove(attribute);
+    }
+
+    /// Notes that `attribute` is waited for, and which others will be.
+    fn ask(&self, attribute: &str, others: &BTreeSet<FlakeAttribute>) {
+        let mut state = self.state();
+        state.waiting.insert(attribute.to_owned());
+        let others = others.iter().map(FlakeAttribute::as_str);
+        let unknown: Vec<_> = others
+            .filter(|other| !state.known.contains_key(*other))
+            .map(str::to_owned)
+            .collect();
+        if state.expects {
+            state.expected.extend(unknown);
+        }
     }
 }
 
 impl Nix {
     /// Evaluates `nixosConfigurations.<attribute>` of a flake to the derivation of its system.
+    /// `others` are the outputs of the same tree that will be asked for, too.
     ///
     /// # Errors
     /// [`NixError::Evaluate`], [`NixError::EvaluationMemory`], or
@@ -158,11 +196,12 @@ impl Nix {
         &self,
         tree: &Tree<'_>,
         attribute: &FlakeAttribute,
+        others: &BTreeSet<FlakeAttribute>,
         redactor: &Redactor,
     ) -> Result<StorePath, NixError> {
         let outputs = self.evaluations.outputs(tree.hash);
         let name = attribute.as_str();
-        outputs.state().waiting.insert(name.to_owned());
+        outputs.ask(name, others);
         let _alone = outputs.evaluating.lock().await;
         let known = outputs.state().known.get(name).cloned();
         if let Some(known) = known {
@@ -174,7 +213,9 @@ impl Nix {
             let largest = self.evaluations.group.load(Ordering::Relaxed);
             let group = outputs.next_group(name, largest);
             if let [only] = group.as_slice() {
-                let derivation = self.evaluate_one(&flake, only, redactor).await?;
+                let evaluated = self.evaluate_one(&flake, only, redactor).await;
+                outputs.give_up(only);
+                let derivation = evaluated?;
                 remember(&outputs, [(only.clone(), derivation.clone())]);
                 return Ok(derivation);
             }
@@ -185,17 +226,16 @@ impl Nix {
                     if let Some(derivation) = known {
                         return Ok(derivation);
                     }
-                    outputs.state().together = false;
+                    outputs.separate();
                 }
                 Err(NixError::EvaluationMemory { .. }) => {
                     let smaller = (group.len() / 2).max(1);
                     tracing::info!(outputs = smaller, "evaluating fewer outputs in one process");
                     self.evaluations.group.fetch_min(smaller, Ordering::Relaxed);
-                    outputs.state().waiting.extend(group);
                 }
                 // One of them has a mistake, which shall be told of that one alone.
                 Err(NixError::Evaluate { .. } | NixError::UnexpectedAnswer { .. }) => {
-                    outputs.state().together = false;
+                    outputs.separate();
                 }
                 Err(error) => return Err(error),
             }
@@ -274,7 +314,11 @@ impl Nix {
 
 fn remember(outputs: &Outputs, derivations: impl IntoIterator<Item = (String, StorePath)>) {
     let mut state = outputs.state();
-    state.known.extend(derivations);
+    for (name, derivation) in derivations {
+        state.waiting.remove(&name);
+        state.expected.remove(&name);
+        state.known.insert(name, derivation);
+    }
     state.used = Instant::now();
 }
 
@@ -321,16 +365,42 @@ mod tests {
     fn those_that_wait_go_with_the_one_whose_turn_it_is() {
         let evaluations = Evaluations::default();
         let outputs = evaluations.outputs("tree");
-        outputs
-            .state()
-            .waiting
-            .extend(["a", "b", "c", "d"].map(str::to_owned));
+        for name in ["a", "b", "c", "d"] {
+            outputs.ask(name, &BTreeSet::new());
+        }
         assert_eq!(outputs.next_group("c", 3), ["c", "a", "b"]);
-        assert_eq!(outputs.next_group("a", 3), ["a", "d"]);
-        outputs.state().waiting.insert("b".to_owned());
-        outputs.state().together = false;
-        assert_eq!(outputs.next_group("a", 3), ["a"]);
+        assert_eq!(outputs.next_group("a", 9), ["a", "b", "c", "d"]);
+        remember(
+            &outputs,
+            ["a", "b", "c"].map(|name| (name.to_owned(), derivation())),
+        );
+        assert_eq!(outputs.next_group("d", 9), ["d"], "none is evaluated twice");
         let other = evaluations.outputs("another tree");
         assert!(other.state().waiting.is_empty(), "trees are never mixed");
+    }
+
+    #[test]
+    fn those_that_will_be_asked_for_go_along_after_those_that_wait() {
+        let evaluations = Evaluations::default();
+        let outputs = evaluations.outputs("tree");
+        let others = ["a", "b", "d", "e"]
+            .map(|name| name.parse().unwrap())
+            .into();
+        remember(&outputs, [("a".to_owned(), derivation())]);
+        outputs.ask("c", &others);
+        outputs.ask("e", &BTreeSet::new());
+        assert_eq!(outputs.next_group("c", 3), ["c", "e", "b"]);
+        assert_eq!(outputs.next_group("c", 9), ["c", "e", "b", "d"]);
+        // One of them has a mistake: first those are left out that nobody asked for.
+        outputs.separate();
+        outputs.ask("c", &others);
+        assert_eq!(outputs.next_group("c", 9), ["c", "e"]);
+        outputs.separate();
+        assert_eq!(outputs.next_group("c", 9), ["c"]);
+    }
+
+    fn derivation() -> StorePath {
+        let path = "/nix/store/6la6ykn8z7mkn8sd123pkfp93mvka13h-system.drv";
+        path.parse().unwrap()
     }
 }

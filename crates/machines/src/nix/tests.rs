@@ -91,6 +91,15 @@ impl Fixture {
     }
 
     async fn evaluate(&self, attribute: &str) -> Result<nico_api::names::StorePath, NixError> {
+        self.evaluate_with(attribute, &[]).await
+    }
+
+    /// Evaluates an output of which it is known that others will be asked for.
+    async fn evaluate_with(
+        &self,
+        attribute: &str,
+        others: &[&str],
+    ) -> Result<nico_api::names::StorePath, NixError> {
         let attribute: FlakeAttribute = attribute.parse().unwrap();
         let tree = Tree {
             root: &self.tree(),
@@ -100,7 +109,8 @@ impl Fixture {
         };
         let mut secret = Redactor::default();
         secret.add("hunter22");
-        self.nix.evaluate(&tree, &attribute, &secret).await
+        let others = others.iter().map(|name| name.parse().unwrap()).collect();
+        self.nix.evaluate(&tree, &attribute, &others, &secret).await
     }
 }
 
@@ -179,22 +189,23 @@ async fn a_build_that_fails_says_why() {
     assert!(!root.exists());
 }
 
+/// Several outputs, one of which has a mistake.
+const SEVERAL: &str = r#"{ outputs = { self }:
+  let
+    system = name: { config.system.build.toplevel = derivation {
+      name = "system-${name}"; system = "x86_64-linux"; builder = "/bin/sh";
+    }; };
+  in { nixosConfigurations = {
+    a = system "a"; b = system "b"; "c.d" = system "c"; e = system "e"; bad = throw "no";
+  }; };
+}"#;
+
 #[tokio::test]
 async fn outputs_of_one_tree_are_evaluated_together_and_once() {
     if nix_is_missing() {
         return;
     }
-    // A mistake in one output is told of that one alone.
-    let several = r#"{ outputs = { self }:
-      let
-        system = name: { config.system.build.toplevel = derivation {
-          name = "system-${name}"; system = "x86_64-linux"; builder = "/bin/sh";
-        }; };
-      in { nixosConfigurations = {
-        a = system "a"; b = system "b"; "c.d" = system "c"; e = system "e"; bad = throw "no";
-      }; };
-    }"#;
-    let fixture = fixture(several);
+    let fixture = fixture(SEVERAL);
     let names = ["a", "b", "c.d", "e"];
     let all = futures::future::join_all(names.map(|name| fixture.evaluate(name))).await;
     for (name, derivation) in names.iter().zip(all) {
@@ -208,9 +219,28 @@ async fn outputs_of_one_tree_are_evaluated_together_and_once() {
     let after = fixture.evaluations();
     assert_eq!(after, processes, "what was evaluated is remembered");
 
+    // A mistake in one output is told of that one alone.
     let (bad, good) = tokio::join!(fixture.evaluate("bad"), fixture.evaluate("a"));
     assert_eq!(bad.unwrap_err().category(), Category::InvalidInput);
     assert!(good.is_ok());
+}
+
+#[tokio::test]
+async fn outputs_that_will_be_asked_for_are_evaluated_with_the_first_that_is() {
+    if nix_is_missing() {
+        return;
+    }
+    let fixture = fixture(SEVERAL);
+    fixture.evaluate_with("a", &["b", "c.d"]).await.unwrap();
+    assert_eq!(fixture.evaluations(), 1);
+    fixture.evaluate_with("b", &["a", "c.d"]).await.unwrap();
+    fixture.evaluate_with("c.d", &["a", "b"]).await.unwrap();
+    assert_eq!(fixture.evaluations(), 1);
+    // One with a mistake that nobody asked for yet costs one try.
+    fixture.evaluate_with("e", &["bad"]).await.unwrap();
+    assert_eq!(fixture.evaluations(), 3);
+    let bad = fixture.evaluate_with("bad", &["e"]).await.unwrap_err();
+    assert!(bad.to_string().contains("no"), "{bad}");
 }
 
 #[tokio::test]
