@@ -308,7 +308,8 @@ async fn of_several_activations_at_once_one_runs_and_each_attempt_runs_once() ->
     std::fs::write(script.with_file_name("guard-text"), GUARD)?;
     let begin = |attempt: &str, seconds: u64| -> Result<std::process::Child> {
         let init = one.host()?.init()?.to_string();
-        let command = format!("sh /root/guard start {attempt} {system} test yes {seconds} 60 2>&1");
+        let command =
+            format!("sh /root/guard start {attempt} {system} test yes {seconds} 60 '' 2>&1");
         Ok(Command::new("nsenter")
             .args([
                 "--target", &init, "--mount", "--uts", "--ipc", "--net", "--pid",

@@ -4,22 +4,31 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use nico_api::nixos_configuration::conditions::READY;
+use nico_api::nixos_configuration::Outcome;
+use nico_api::nixos_configuration::conditions::{READY, STALLED};
+use nico_api::{NixosConfiguration, condition};
 use serde_json::{Value, json};
 use support::lab::Lab;
 use support::{eventually, gone, message};
 
 const TOKEN: &str = "host-token-0123456789";
 
-/// Notes what is under `/var/lib/nio/files/deep` when the system is activated.
+/// Notes what is under `/var/lib/nio/files/deep` when the system is activated, and fails or
+/// waits when that says so.
 const SWITCH: &str = r#"#!/bin/sh
 system=$(readlink -f "$0")
 system=${system%/bin/switch-to-configuration}
-echo "$1 $(cat /var/lib/nio/files/deep/token 2>&1)" >>/var/log/switches
+token=$(cat /var/lib/nio/files/deep/token 2>&1)
+echo "$1 $token" >>/var/log/switches
+[ "$1" != boot ] || exit 0
 ln -sfn "$system" /run/current-system
+[ "$token" != bad ] || { echo 'the token is refused'; exit 4; }
+while [ "$token" = slow ] && [ -e /var/hold ]; do sleep 0.05; done
 "#;
 
 fn file(path: &str, change: &Value) -> Value {
@@ -141,6 +150,9 @@ async fn an_owner_whom_nobody_creates_is_named_with_the_file() {
     .await;
     let said = message(&failed, READY);
     assert!(said.contains("nosuchuser"), "{said}");
+    // What was activated is not activated again for that.
+    lab.until("[ $(grep -c . /var/log/switches) -ge 2 ]");
+    assert_eq!(lab.activations(), ["one"]);
     // Root creates the user; the next attempt is content with it.
     lab.on_host("echo nosuchuser:x:4711:4711::/:/bin/false >>/etc/passwd");
     cluster.reason("web", "Applied").await;
@@ -148,4 +160,128 @@ async fn an_owner_whom_nobody_creates_is_named_with_the_file() {
         lab.on_host("stat -Lc '%u %a' /var/lib/nio/files/token"),
         "4711 400"
     );
+    assert_eq!(lab.activations(), ["one"]);
+}
+
+/// A host that runs a system with the token `first`.
+async fn with_first_token(activation: &Value) -> Option<Lab> {
+    let lab = Lab::start().await?;
+    let cluster = &lab.cluster;
+    cluster.repository.write("switch", SWITCH);
+    cluster.repository.commit();
+    cluster.secret("join", "token", "first").await;
+    let operator = cluster.operator();
+    let files = json!({
+        "activation": activation, "additionalFiles": [file("deep/token", &json!({}))],
+    });
+    cluster.configuration("web", "m", files).await;
+    cluster.reason("web", "Applied").await;
+    operator.shut_down().await;
+    Some(lab)
+}
+
+const SHOWN: &str = "cat /var/lib/nio/files/deep/token; echo; ls /var/lib/nio/sets | wc -l";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_whose_activation_fails_give_way_to_those_of_before() {
+    let Some(lab) = with_first_token(&json!({})).await else {
+        return;
+    };
+    let cluster = &lab.cluster;
+    let _operator = cluster.operator();
+    cluster.secret("join", "token", "bad").await;
+    let failed = eventually(&cluster.configurations(), "web", |it| {
+        condition::is_true(&it.status.as_ref().unwrap().conditions, STALLED)
+    })
+    .await;
+    let attempt = failed.status.as_ref().unwrap().last_attempt.clone();
+    assert_eq!(attempt.unwrap().outcome, Some(Outcome::RolledBack));
+    let said = message(&failed, READY);
+    assert!(said.contains("the token is refused"), "{said}");
+    // The old system was activated again with the old files, and nothing is left of the new.
+    assert_eq!(lab.on_host("tail -n 1 /var/log/switches"), "test first");
+    lab.until("[ ! -e /var/lib/nio/activation ]");
+    assert_eq!(lab.on_host(SHOWN), "first\n1");
+
+    cluster.secret("join", "token", "good").await;
+    cluster.reason("web", "Applied").await;
+    assert_eq!(lab.on_host(SHOWN), "good\n1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_nobody_confirms_give_way_to_those_of_before_without_an_operator() {
+    let Some(lab) = with_first_token(&json!({"confirmTimeout": "3s"})).await else {
+        return;
+    };
+    let cluster = &lab.cluster;
+    lab.on_host("touch /var/hold");
+    let operator = cluster.operator();
+    cluster.secret("join", "token", "slow").await;
+    lab.until("grep -q 'test slow' /var/log/switches");
+    operator.kill().await;
+    lab.on_host("rm /var/hold");
+    lab.until("[ \"$(cat /var/lib/nio/files/deep/token)\" = first ]");
+    lab.until("[ \"$(tail -n 1 /var/log/switches)\" = 'test first' ]");
+    lab.until("[ ! -e /run/nio ]");
+    assert_eq!(lab.on_host(SHOWN), "first\n1");
+
+    // The next operator tells of it, and tries again.
+    let _operator = cluster.operator();
+    let told = |it: &NixosConfiguration| {
+        let attempt = it.status.as_ref().unwrap().last_attempt.as_ref();
+        attempt.is_some_and(|it| it.rollbacks == Some(1))
+    };
+    eventually(&cluster.configurations(), "web", told).await;
+    lab.until("[ \"$(cat /var/lib/nio/files/deep/token)\" = slow ]");
+    cluster.reason("web", "Applied").await;
+    assert_eq!(lab.on_host(SHOWN), "slow\n1");
+}
+
+/// Waits when the files that are shown are given to their owners, which comes after their
+/// activation was confirmed.
+const CHOWN: &str = r#"#!/bin/sh
+case $2 in
+/var/lib/nio/files/*)
+    touch /var/reached
+    while [ -e /var/hold ]; do sleep 0.05; done
+    ;;
+esac
+exec /usr/bin/chown "$@"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_files_alone_is_activated_once_though_its_success_was_not_recorded() {
+    let Some(mut lab) = with_first_token(&json!({})).await else {
+        return;
+    };
+    tokio::task::block_in_place(|| {
+        let host = lab.sandbox.host_mut("m").unwrap();
+        host.power_off();
+        let disk = host.disk();
+        let config = disk.join("etc/ssh/sshd_config");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("SetEnv PATH=", "SetEnv PATH=/var/programs:");
+        std::fs::write(&config, text).unwrap();
+        std::fs::create_dir(disk.join("var/programs")).unwrap();
+        let chown = disk.join("var/programs/chown");
+        std::fs::write(&chown, CHOWN).unwrap();
+        std::fs::set_permissions(&chown, Permissions::from_mode(0o755)).unwrap();
+        host.power_on().unwrap();
+    });
+    let cluster = &lab.cluster;
+    lab.on_host("touch /var/hold");
+    let operator = cluster.operator();
+    cluster.secret("join", "token", "second").await;
+    lab.until("[ -e /var/reached ]");
+    operator.kill().await;
+    lab.on_host("rm /var/hold");
+    let _operator = cluster.operator();
+    eventually(&cluster.configurations(), "web", |it| {
+        let attempt = it.status.as_ref().unwrap().last_attempt.as_ref();
+        attempt.is_some_and(|it| it.outcome == Some(Outcome::Succeeded))
+    })
+    .await;
+    let times = "grep -c 'test second' /var/log/switches";
+    assert_eq!(lab.on_host(times), "1");
+    assert_eq!(lab.on_host(SHOWN), "second\n1");
 }

@@ -181,10 +181,9 @@ impl Run<'_> {
                 .deliver(self.attempt.wanted.files.host_paths());
             self.enter(Step::Copy).await?;
             let copy = self.copy(&system, on_host, &workspace);
-            let session = self.cancellable(copy).await?;
-            if let Some(session) = session {
+            if let Some(copied) = self.cancellable(copy).await? {
                 self.enter(Step::Activate).await?;
-                self.activate(session, &system).await?;
+                self.activate(copied, &system).await?;
             }
         }
         Ok(Delivery::Active(system))

@@ -2,8 +2,8 @@
 //!
 //! The content goes over standard input of one command, from memory to the host's disk. All
 //! files of a configuration are one set, and become visible together: `/var/lib/nio/files` is a
-//! symbolic link that is replaced when the set is whole. Sets of other attempts are kept until
-//! the host is seen to run what is wanted.
+//! symbolic link, which the guard of the activation points to the set, and back to the one
+//! before when it goes back. Other sets are removed when the host is seen to run what is wanted.
 
 use std::time::Duration;
 
@@ -14,14 +14,12 @@ use nico_ssh::{Access, ConnectError, Deadlines, Output, RunError, Session, quote
 use super::files::HostFile;
 use crate::program::{Redactor, tail};
 
-const DELIVER: &str = include_str!("deliver.sh");
+const SCRIPT: &str = include_str!("files.sh");
 
-const SETTLE: &str = include_str!("settle.sh");
-
-/// How long a host may take for either. A set has at most 64 files of at most 1 MiB.
+/// How long a host may take. A set has at most 64 files of at most 1 MiB.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The line after the last file: without it, a lost connection would look like the end.
+/// The line after the last file.
 const END: &[u8] = b"end\n";
 
 /// Files that are not on the host as they should be.
@@ -66,30 +64,37 @@ impl Categorized for DeliveryError {
     }
 }
 
-/// Makes `files` the files of the host, in place of those that were there.
+/// Writes `files` to the host as a set, and gives what the host calls it. It is shown when a
+/// guard is told to.
 ///
 /// # Errors
-/// [`DeliveryError`]; then the files of before are still in place.
+/// [`DeliveryError`]; then nothing is left of the set.
 pub(super) async fn deliver(
     session: &Session,
+    attempt: &str,
     files: &[HostFile],
     redactor: &Redactor,
-) -> Result<(), DeliveryError> {
+) -> Result<String, DeliveryError> {
+    // An attempt that is taken up again after a restart delivers once more.
+    let set = format!("{}.{:08x}", set_of(attempt), rand::random::<u32>());
     let mut input = Vec::new();
     for file in files {
-        let HostFile {
-            path, mode, owner, ..
-        } = file;
-        let length = file.content.len();
-        input.extend_from_slice(format!("{length} {mode} {owner}\n{path}\n").as_bytes());
+        input.extend_from_slice(format!("{} ", file.content.len()).as_bytes());
+        describe(file, &mut input);
         input.extend_from_slice(&file.content);
     }
-    input.extend_from_slice(END);
-    run(session, DELIVER, &input, "write the files", redactor).await
+    let arguments = ["deliver", &set];
+    run(session, "write the files", &arguments, input, redactor).await?;
+    Ok(set)
 }
 
-/// Gives the files their owners, which an activation may have created, and removes what is left
-/// of earlier attempts. Without files, nothing is left at all.
+/// How the host calls the sets of an attempt, or of all attempts whose names begin so.
+pub(super) fn set_of(attempt: &str) -> String {
+    format!("sets/{attempt}")
+}
+
+/// Gives the files that are shown to their owners, whom an activation may have created, and
+/// removes what is left of other attempts. Without files, nothing is left at all.
 ///
 /// # Errors
 /// [`DeliveryError`].
@@ -100,14 +105,19 @@ pub(super) async fn settle(
 ) -> Result<(), DeliveryError> {
     let mut input = Vec::new();
     for file in files {
-        let HostFile {
-            path, mode, owner, ..
-        } = file;
-        input.extend_from_slice(format!("{mode} {owner}\n{path}\n").as_bytes());
+        describe(file, &mut input);
     }
-    input.extend_from_slice(END);
     let task = "give the files to their owners";
-    run(session, SETTLE, &input, task, redactor).await
+    run(session, task, &["settle"], input, redactor).await
+}
+
+/// Removes what attempts that were undone left on the host.
+///
+/// # Errors
+/// [`DeliveryError`].
+pub(super) async fn tidy(session: &Session) -> Result<(), DeliveryError> {
+    let (task, redactor) = ("remove files of an earlier attempt", Redactor::default());
+    run(session, task, &["tidy"], Vec::new(), &redactor).await
 }
 
 /// Removes all files from a machine.
@@ -125,15 +135,27 @@ pub(super) async fn remove(access: &Access, machine: &Machine) -> Result<(), Del
     Ok(())
 }
 
+/// What the host is to know of a file besides its content.
+fn describe(file: &HostFile, input: &mut Vec<u8>) {
+    let HostFile {
+        path, mode, owner, ..
+    } = file;
+    input.extend_from_slice(format!("{mode} {owner}\n{path}\n").as_bytes());
+}
+
 async fn run(
     session: &Session,
-    script: &str,
-    input: &[u8],
     task: &'static str,
+    arguments: &[&str],
+    mut input: Vec<u8>,
     redactor: &Redactor,
 ) -> Result<(), DeliveryError> {
-    let command = format!("sh -c {}", quote(script));
-    let answer = session.run_as_root(&command, input, DEADLINE).await;
+    input.extend_from_slice(END);
+    let command = ["sh", "-c", SCRIPT, "nio"].iter().chain(arguments);
+    let command: Vec<String> = command.map(|word| quote(word)).collect();
+    let answer = session
+        .run_as_root(&command.join(" "), &input, DEADLINE)
+        .await;
     match answer.map_err(|source| DeliveryError::Session { task, source })? {
         Output { status: 0, .. } => Ok(()),
         Output { status, stderr, .. } => Err(DeliveryError::Refused {

@@ -1,7 +1,7 @@
 # The guard of a host: changes it once for each attempt, and undoes what nobody confirms.
 #
 # usage: inspect          what the host runs, one fact a line
-#        start ATTEMPT SYSTEM ACTION ROLLBACK SECONDS LIMIT
+#        start ATTEMPT SYSTEM ACTION ROLLBACK SECONDS LIMIT FILES
 #                         changes the host; waits until it waits for a confirmation, or is done
 #        confirm ATTEMPT  keeps the change; waits until it is kept or undone
 #        forget ATTEMPT   removes the record of a change that was undone
@@ -9,7 +9,8 @@
 #        run STARTER …    the process that stays, with the arguments of `start`
 #
 # ACTION is switch, boot or test; ROLLBACK is yes or no; SECONDS are those to wait for a
-# confirmation; LIMIT are those that a step may take.
+# confirmation; LIMIT are those that a step may take; FILES is the set of files that goes with
+# the system, below /var/lib/nio, or empty when the files stay as they are.
 #
 # With ROLLBACK=yes the new system is first made to run only (`test`). Profile and boot entry
 # follow when it is confirmed, so that a host which is rebooted before that comes up as it was.
@@ -30,6 +31,7 @@ running=/run/current-system
 gc_root=/nix/var/nix/gcroots/nio-before
 lock=/run/nio/activation
 record=/var/lib/nio/activation/record
+shown_files=/var/lib/nio/files
 
 busy=75 refused=74 not_started=71
 
@@ -125,7 +127,8 @@ save() {
   directory=${record%/*}
   (umask 022 && mkdir -p "${directory%/*}") && mkdir -p "$directory" || return
   {
-    for name in attempt system action rollback boot before before_link before_profile state cause status; do
+    for name in attempt system action rollback boot before before_link before_profile \
+      files files_before state cause status; do
       eval "printf '%s=%s\n' $name \"\$$name\""
     done
     [ ! -e "$lock/log" ] || tail -n 20 "$lock/log" | sed 's/^/said=/'
@@ -136,13 +139,13 @@ save() {
 # Reads the record into variables. Fails when there is none.
 load() {
   attempt='' system='' action='' rollback='' boot='' before='' before_link='' before_profile=''
-  state='' cause='' status=''
+  files='' files_before='' state='' cause='' status=''
   [ -r "$record" ] || return 1
   while IFS= read -r line; do
     case $line in
     said=*) ;;
     attempt=* | system=* | action=* | rollback=* | boot=* | before=* | before_link=* | \
-      before_profile=* | state=* | cause=* | status=*)
+      before_profile=* | files=* | files_before=* | state=* | cause=* | status=*)
       value=${line#*=}
       eval "${line%%=*}=\$value"
       ;;
@@ -174,6 +177,7 @@ report() {
     done
     echo "reboot=$reboot"
   fi
+  [ ! -L "$shown_files" ] || echo "files=$(readlink "$shown_files")"
   ! is_guarded || echo guard=running
   [ ! -r "$record" ] || sed 's/^/record./' "$record"
 }
@@ -216,6 +220,23 @@ restore_profile() {
   switch_to "$before_profile" boot
 }
 
+# Makes a set the files that the host shows; none of them when it is empty.
+show_files() {
+  if [ -n "$1" ]; then
+    ln -sfn "$1" "$shown_files.new" && mv -T "$shown_files.new" "$shown_files"
+  else
+    rm -f "$shown_files"
+  fi
+}
+
+# Whether the host is as it was before the change.
+is_back() {
+  [ "$(readlink "$profile" 2>/dev/null)" = "$before_link" ] || return
+  [ -z "$files" ] || [ "$(readlink "$shown_files" 2>/dev/null)" = "$files_before" ] || return
+  # A reboot went back already, and an action that is for the next boot changed nothing yet.
+  [ "$cause" = rebooted ] || [ "$action" = boot ] || [ "$(readlink -f "$running")" = "$before" ]
+}
+
 # The change failed for CAUSE, with STATUS. Goes back, if that was asked for and there is
 # something to go back to; what the host runs then says whether it worked.
 undo() {
@@ -225,14 +246,14 @@ undo() {
     return
   fi
   save rolling-back
+  # First, for the system of before looks at them when it is activated.
+  [ -z "$files" ] || show_files "$files_before" 2>>"$lock/log"
   restore_profile
-  # A reboot went back already, and an action that is for the next boot changed nothing yet.
   if [ "$cause" != rebooted ] && [ "$action" != boot ] && [ -n "$before" ]; then
     switch_to "$before" test
   fi
-  if [ "$(readlink "$profile" 2>/dev/null)" != "$before_link" ]; then
-    save failed
-  elif [ "$cause" = rebooted ] || [ "$action" = boot ] || [ "$(readlink -f "$running")" = "$before" ]; then
+  if is_back; then
+    [ -z "$files" ] || rm -rf "${shown_files%/*}/$files"
     save rolled-back
   else
     save failed
@@ -278,11 +299,13 @@ change() {
   before=$(readlink -f "$running") && [ -e "$running" ] || before=''
   before_profile=$(readlink -f "$profile") && [ -e "$profile" ] || before_profile=''
   before_link=$(readlink "$profile" 2>/dev/null)
+  files_before=$(readlink "$shown_files" 2>/dev/null)
   cause='' status=''
   rm -f "$lock/log"
   use_programs_of_before
   {
-    save activating && { [ -z "$before" ] || ln -sfn "$before" "$gc_root"; }
+    save activating && { [ -z "$before" ] || ln -sfn "$before" "$gc_root"; } &&
+      { [ -z "$files" ] || show_files "$files"; }
   } 2>"$lock/refused" || return
   rm "$lock/refused"
   if [ "$rollback" = no ]; then
@@ -324,7 +347,7 @@ run() {
   limit=$7
   recover
   if [ "$attempt" != "$2" ]; then
-    attempt=$2 system=$3 action=$4 rollback=$5 seconds=$6
+    attempt=$2 system=$3 action=$4 rollback=$5 seconds=$6 files=$8
     change
   fi
   if [ -e "$lock/refused" ]; then
@@ -414,7 +437,7 @@ confirm() {
       follow end
     else
       # Whoever was to wait for this is dead: what it began is ended first.
-      start "$attempt" "$system" "$action" "$rollback" 0 "$2" >/dev/null
+      start "$attempt" "$system" "$action" "$rollback" 0 "$2" "$files" >/dev/null
     fi
   fi
   report

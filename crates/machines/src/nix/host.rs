@@ -46,6 +46,9 @@ pub struct HostState {
     /// Whether kernel, initrd or kernel modules of the running system are others than those of
     /// the profile. Absent when the host was not booted into NixOS.
     pub reboot_required: Option<bool>,
+    /// The set of files that the host shows at `/var/lib/nio/files`, as [`Activation::files`]
+    /// names it. Absent when it shows none.
+    pub files: Option<String>,
     /// Whether a guard is at work.
     pub is_guarded: bool,
     /// The change that is under way, or that did not end well.
@@ -231,6 +234,9 @@ pub struct Activation<'a> {
     pub confirm_timeout: Option<Duration>,
     /// How long each step may take on the host.
     pub deadline: Duration,
+    /// The set of files that goes with the system, below `/var/lib/nio`: it is shown at
+    /// `/var/lib/nio/files` as long as the change is not undone. `None`: what is shown stays.
+    pub files: Option<&'a str>,
 }
 
 /// Asks a host what it runs.
@@ -278,6 +284,7 @@ pub async fn activate(
         rollback,
         &seconds.to_string(),
         &activation.deadline.as_secs().to_string(),
+        activation.files.unwrap_or_default(),
     ];
     let deadline = activation.deadline * 2 + ALLOWANCE;
     let task = "activate the system";
@@ -396,6 +403,7 @@ fn read(answer: &str) -> HostState {
             Some("no") => Some(false),
             _ => None,
         },
+        files: fact("files").map(str::to_owned),
         is_guarded: fact("guard").is_some(),
         record: fact("record.attempt").and_then(|attempt| {
             let said = answer
@@ -462,7 +470,8 @@ mod tests {
     #[test]
     fn an_answer_is_read_whole() {
         let answer = format!(
-            "boot=b\nprofile={NEW}\ncurrent={OLD}\ngeneration=42\nreboot=yes\nguard=running\n\
+            "boot=b\nprofile={NEW}\ncurrent={OLD}\ngeneration=42\nreboot=yes\n\
+             files=sets/uid.1\nguard=running\n\
              record.attempt=uid.1\nrecord.system={NEW}\nrecord.state=rolled-back\n\
              record.cause=switch\nrecord.status=4\nrecord.said=one\nrecord.said=\nrecord.said=x=y\n"
         );
@@ -470,6 +479,7 @@ mod tests {
         assert_eq!(state.boot.as_deref(), Some("b"));
         assert_eq!(state.generation, Some(42));
         assert_eq!(state.reboot_required, Some(true));
+        assert_eq!(state.files.as_deref(), Some("sets/uid.1"));
         assert!(state.is_guarded);
         let record = state.record.unwrap();
         assert_eq!(record.state, RecordState::RolledBack);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use nico_api::names::StorePath;
 use nico_ssh::Session;
 
+use super::copying::Copied;
 use super::{Run, StepError};
 use crate::nix::host::{self, Activation, HostState, Record, RecordState};
 
@@ -19,7 +20,7 @@ impl Run<'_> {
     /// bring about, does not end the attempt: the host is asked again how it went.
     pub(super) async fn activate(
         &self,
-        session: Session,
+        copied: Copied,
         system: &StorePath,
     ) -> Result<(), StepError> {
         let name = self.name();
@@ -30,9 +31,10 @@ impl Run<'_> {
             action: request.action,
             confirm_timeout: request.rollback.then_some(request.confirm_timeout),
             deadline: self.world.settings.apply_timeout,
+            files: copied.files.as_deref(),
         };
         let question = Question::Activate(activation);
-        let state = self.until_answered(session, &question).await?;
+        let state = self.until_answered(copied.session, &question).await?;
         self.judge(&state)
     }
 

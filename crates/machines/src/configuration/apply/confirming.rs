@@ -23,7 +23,7 @@ impl Run<'_> {
         let state = self.until_answered(session, &question).await?;
         self.judge(&state)?;
         let mut applied = self.applied(system, &state)?;
-        if !self.progress.status().host_files.is_empty() {
+        if state.files.is_some() || !self.progress.status().host_files.is_empty() {
             let session = self.connect().await?;
             let files = &self.attempt.wanted.files.host;
             delivery::settle(&session, files, &self.redactor).await?;

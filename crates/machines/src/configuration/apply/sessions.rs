@@ -7,6 +7,7 @@ use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
 use nico_ssh::{ConnectError, Deadlines, Session};
 
+use super::super::delivery;
 use super::{Run, StepError};
 use crate::nix::host::{self, HostState};
 
@@ -54,7 +55,8 @@ impl Run<'_> {
         }
     }
 
-    /// Lets the host forget what was told. One that cannot be reached now tells it once more.
+    /// Lets the host forget what was told, and the files that were brought for it. One that
+    /// cannot be reached now tells it once more.
     pub(super) async fn acknowledge(&self, attempt: &str) {
         let Ok(session) = self.connect().await else {
             return;
@@ -62,6 +64,12 @@ impl Run<'_> {
         if let Err(error) = host::forget(&session, attempt).await {
             let machine = self.attempt.machine.name_any();
             tracing::warn!(machine, %error, "record left on the host");
+        }
+        if !self.progress.status().host_files.is_empty()
+            && let Err(error) = delivery::tidy(&session).await
+        {
+            let machine = self.attempt.machine.name_any();
+            tracing::warn!(machine, %error, "files of the attempt left on the host");
         }
         session.close().await;
     }
