@@ -5,15 +5,11 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 
-use nico_api::machine::conditions::REACHABLE;
-use nico_api::{Machine, condition};
-use nico_sandbox::{Sandbox, tools};
 use serde_json::json;
-use support::{Cluster, eventually};
-use tokio::task::block_in_place;
+use support::lab::Lab;
+use support::{Cluster, gone};
 
 const PASSWORD: &str = "correct horse";
 
@@ -24,74 +20,46 @@ const HASH: &str = "$6$nicotest$gknt27zUiauSUJeDPV/XnAo2klzObXXKRoQhyqvLmqNxmCB7
 const PAM: &str = "auth required pam_unix.so\naccount required pam_permit.so\n\
                    session required pam_permit.so\n";
 
-struct Lab {
-    cluster: Cluster,
-    sandbox: Sandbox,
+/// A host whose `sshd_config` begins with these lines, which win over the usual ones.
+async fn start(options: &str) -> Option<Lab> {
+    let lab = Lab::start_with(|disk| {
+        let etc = disk.join("etc");
+        let config = etc.join("ssh/sshd_config");
+        let usual = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{options}\n{usual}")).unwrap();
+        std::fs::create_dir_all(etc.join("pam.d")).unwrap();
+        std::fs::write(etc.join("pam.d/sshd"), PAM).unwrap();
+        let shadow = std::fs::read_to_string(etc.join("shadow")).unwrap();
+        let shadow = shadow.replace("root:*:", &format!("root:{HASH}:"));
+        std::fs::write(etc.join("shadow"), shadow).unwrap();
+    });
+    let lab = lab.await?;
+    lab.cluster.secret("password", "password", PASSWORD).await;
+    Some(lab)
 }
 
-impl Lab {
-    /// A host whose `sshd_config` begins with these lines, which win over the usual ones.
-    async fn start(options: &str) -> Option<Self> {
-        if let Err(missing) = tools::check(&[]) {
-            tools::skip(&missing.to_string());
-            return None;
-        }
-        let sandbox = block_in_place(|| {
-            let mut sandbox = Sandbox::create(Path::new("/bin/true")).unwrap();
-            sandbox.add_hosts(&[("m", 11)]).unwrap();
-            let host = sandbox.host_mut("m").unwrap();
-            host.power_off();
-            let etc = host.disk().join("etc");
-            let config = etc.join("ssh/sshd_config");
-            let usual = std::fs::read_to_string(&config).unwrap();
-            std::fs::write(&config, format!("{options}\n{usual}")).unwrap();
-            std::fs::create_dir_all(etc.join("pam.d")).unwrap();
-            std::fs::write(etc.join("pam.d/sshd"), PAM).unwrap();
-            let shadow = std::fs::read_to_string(etc.join("shadow")).unwrap();
-            let shadow = shadow.replace("root:*:", &format!("root:{HASH}:"));
-            std::fs::write(etc.join("shadow"), shadow).unwrap();
-            host.power_on().unwrap();
-            sandbox
-        });
-        let cluster = Cluster::start().await;
-        cluster.secret("password", "password", PASSWORD).await;
-        let key = sandbox.private_key().unwrap();
-        cluster.secret("machine-key", "ssh-privatekey", &key).await;
-        Some(Self { cluster, sandbox })
-    }
+/// A Machine at the address of the host.
+async fn machine(lab: &Lab, name: &str, credentials: serde_json::Value) {
+    let mut spec = json!({"ipAddress": lab.sandbox.network().address(11).to_string()});
+    let spec_fields = spec.as_object_mut().unwrap();
+    spec_fields.extend(credentials.as_object().unwrap().clone());
+    lab.cluster
+        .apply(json!({
+            "apiVersion": "nio.homystack.com/v1alpha1", "kind": "Machine",
+            "metadata": {"name": name}, "spec": spec,
+        }))
+        .await;
+}
 
-    async fn machine(&self, name: &str, credentials: serde_json::Value) {
-        let mut spec = json!({"ipAddress": self.sandbox.network().address(11).to_string()});
-        let spec_fields = spec.as_object_mut().unwrap();
-        spec_fields.extend(credentials.as_object().unwrap().clone());
-        self.cluster
-            .apply(json!({
-                "apiVersion": "nio.homystack.com/v1alpha1", "kind": "Machine",
-                "metadata": {"name": name}, "spec": spec,
-            }))
-            .await;
-    }
-
-    async fn reachable(&self, name: &str, reason: &str) -> Machine {
-        eventually(&self.cluster.machines(), name, |machine| {
-            let status = machine.status.as_ref();
-            let reachable =
-                status.and_then(|status| condition::find(&status.conditions, REACHABLE));
-            reachable.is_some_and(|reachable| reachable.reason == reason)
-        })
-        .await
-    }
-
-    /// Applies a configuration and takes it off again.
-    async fn applies(&self) {
-        let files = json!({"additionalFiles": [
-            {"path": "token", "valueType": "Inline", "inline": "x"},
-        ]});
-        self.cluster.configuration("web", "m", files).await;
-        self.cluster.reason("web", "Applied").await;
-        self.cluster.delete("web").await;
-        support::gone(&self.cluster.configurations(), "web").await;
-    }
+/// Applies a configuration and takes it off again.
+async fn applies(cluster: &Cluster) {
+    let files = json!({"additionalFiles": [
+        {"path": "token", "valueType": "Inline", "inline": "x"},
+    ]});
+    cluster.configuration("web", "m", files).await;
+    cluster.reason("web", "Applied").await;
+    cluster.delete("web").await;
+    gone(&cluster.configurations(), "web").await;
 }
 
 fn password() -> serde_json::Value {
@@ -102,27 +70,28 @@ fn password() -> serde_json::Value {
 async fn a_machine_with_a_password_only_is_configured_like_any_other() {
     let options = "PubkeyAuthentication no\nPasswordAuthentication yes\nPermitRootLogin yes\n\
                    MaxSessions 1";
-    let Some(lab) = Lab::start(options).await else {
+    let Some(lab) = start(options).await else {
         return;
     };
     let _operator = lab.cluster.operator();
-    lab.machine("m", password()).await;
-    lab.reachable("m", "Connected").await;
-    lab.applies().await;
+    machine(&lab, "m", password()).await;
+    lab.cluster.reachable("m", "Connected").await;
+    applies(&lab.cluster).await;
     // With a key that is not accepted beside it, it is the password that counts.
     let both = json!({
         "sshPasswordSecretRef": {"name": "password"}, "sshKeySecretRef": {"name": "machine-key"},
     });
-    lab.machine("m", both).await;
-    lab.applies().await;
+    machine(&lab, "m", both).await;
+    applies(&lab.cluster).await;
 
-    lab.machine(
+    machine(
+        &lab,
         "wrong",
         json!({"sshPasswordSecretRef": {"name": "machine-key", "key": "ssh-privatekey"}}),
     )
     .await;
-    let refused = lab.reachable("wrong", "AuthenticationFailed").await;
-    let said = serde_json::to_string(&refused.status).unwrap();
+    let refused = lab.cluster.reachable("wrong", "AuthenticationFailed").await;
+    let said = refused.message;
     assert!(said.contains("the password"), "{said}");
 }
 
@@ -130,30 +99,34 @@ async fn a_machine_with_a_password_only_is_configured_like_any_other() {
 async fn a_password_that_is_asked_for_interactively_opens_the_machine_too() {
     let options = "PubkeyAuthentication no\nPasswordAuthentication no\n\
                    KbdInteractiveAuthentication yes\nUsePAM yes\nPermitRootLogin yes";
-    let Some(lab) = Lab::start(options).await else {
+    let Some(lab) = start(options).await else {
         return;
     };
     let _operator = lab.cluster.operator();
-    lab.machine("m", password()).await;
-    lab.reachable("m", "Connected").await;
-    lab.applies().await;
+    machine(&lab, "m", password()).await;
+    lab.cluster.reachable("m", "Connected").await;
+    applies(&lab.cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_at_a_time_and_one_session_in_each_are_enough() {
-    let Some(lab) = Lab::start("MaxStartups 1\nMaxSessions 1").await else {
+    let Some(lab) = start("MaxStartups 1\nMaxSessions 1").await else {
         return;
     };
     let _operator = lab.cluster.operator();
-    lab.machine("m", json!({"sshKeySecretRef": {"name": "machine-key"}}))
-        .await;
-    lab.reachable("m", "Connected").await;
-    lab.applies().await;
+    machine(
+        &lab,
+        "m",
+        json!({"sshKeySecretRef": {"name": "machine-key"}}),
+    )
+    .await;
+    lab.cluster.reachable("m", "Connected").await;
+    applies(&lab.cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_usual_kind_of_key_is_accepted_and_one_with_a_passphrase_is_explained() {
-    let Some(lab) = Lab::start("").await else {
+    let Some(lab) = start("").await else {
         return;
     };
     let _operator = lab.cluster.operator();
@@ -184,14 +157,16 @@ async fn every_usual_kind_of_key_is_accepted_and_one_with_a_passphrase_is_explai
         let key = std::fs::read_to_string(&file).unwrap();
         let secret = format!("key-{name}");
         lab.cluster.secret(&secret, "ssh-privatekey", &key).await;
-        lab.machine(name, json!({"sshKeySecretRef": {"name": secret}}))
-            .await;
+        machine(&lab, name, json!({"sshKeySecretRef": {"name": secret}})).await;
     }
     for (name, _) in &kinds[..6] {
-        lab.reachable(name, "Connected").await;
+        lab.cluster.reachable(name, "Connected").await;
     }
-    let refused = lab.reachable("passphrase", "InvalidCredentials").await;
-    let said = serde_json::to_string(&refused.status).unwrap();
+    let refused = lab
+        .cluster
+        .reachable("passphrase", "InvalidCredentials")
+        .await;
+    let said = refused.message;
     assert!(said.contains("ssh-keygen -p"), "{said}");
     assert!(!said.contains("secret words"), "{said}");
 }

@@ -13,10 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use nico_api::condition;
-use nico_api::machine::conditions::REACHABLE;
 use nico_api::nixos_configuration::Step;
 use nico_api::nixos_configuration::conditions::{READY, SOURCE_READY, STALLED};
 use nico_git::test_server::GitServer;
@@ -24,32 +22,12 @@ use nico_ssh::test_server::{Behaviour, Reply, TestServer, key, pem};
 use prometheus_client::encoding::text::encode;
 use serde_json::{Value, json};
 use support::lab::Lab;
-use support::{Cluster, eventually, gone, message};
-
-/// Whether `git` is there. Says loudly when a test is skipped because it is not.
-fn git_is_missing() -> bool {
-    let missing = Command::new("git").arg("--version").output().is_err();
-    if missing {
-        nico_sandbox::tools::skip("this test needs git in PATH");
-    }
-    missing
-}
+use support::{Cluster, eventually, git_is_missing, gone, message};
 
 /// Loopback, where nobody listens.
 fn unused_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
-}
-
-/// Waits until a Machine is reachable, or not, for this reason.
-async fn reachable(cluster: &Cluster, name: &str, reason: &str) -> Condition {
-    let of = |machine: &nico_api::Machine| {
-        let status = machine.status.as_ref()?;
-        condition::find(&status.conditions, REACHABLE).cloned()
-    };
-    let is_it = |machine: &nico_api::Machine| of(machine).is_some_and(|it| it.reason == reason);
-    let machine = eventually(&cluster.machines(), name, is_it).await;
-    of(&machine).unwrap()
 }
 
 // 1. Reads `fullDiskInstallCompleted`, writes `hasFullInstall`: every reconcile of a
@@ -121,12 +99,9 @@ async fn defect_02_the_commit_that_was_looked_up_is_the_one_that_runs() {
 
 #[tokio::test]
 async fn defect_03_a_key_that_is_not_named_is_asked_for_and_not_guessed() {
-    if git_is_missing() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
         return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
+    };
     cluster
         .apply(json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "join"},
@@ -146,12 +121,9 @@ async fn defect_03_a_key_that_is_not_named_is_asked_for_and_not_guessed() {
 
 #[tokio::test]
 async fn defect_04_nothing_is_applied_without_a_file_whose_secret_is_missing() {
-    if git_is_missing() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
         return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
+    };
     for deliver in ["Flake", "Host"] {
         let file = json!({
             "path": "token", "valueType": "SecretRef", "deliver": deliver,
@@ -242,129 +214,14 @@ async fn defect_06_a_machine_that_is_off_is_not_reported_as_one_without_credenti
         .patch("keyless", &PatchParams::default(), &Patch::Merge(keyless))
         .await
         .unwrap();
-    let off = reachable(&cluster, "off", "ConnectionRefused").await;
+    let off = cluster.reachable("off", "ConnectionRefused").await;
     assert!(!off.message.contains("credentials"), "{}", off.message);
-    let keyless = reachable(&cluster, "keyless", "MissingCredentials").await;
+    let keyless = cluster.reachable("keyless", "MissingCredentials").await;
     assert!(
         keyless.message.contains("no-such-secret"),
         "{}",
         keyless.message
     );
-}
-
-// 8. Host keys: "trust on first use" never stores the key.
-
-#[tokio::test]
-async fn defect_08_the_first_host_key_is_stored_and_another_process_refuses_another_key() {
-    let cluster = Cluster::start().await;
-    cluster
-        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
-        .await;
-    let server = TestServer::start(Behaviour::new(key(2)).authorize(&key(1)))
-        .await
-        .unwrap();
-    cluster.machine_at("m", server.address()).await;
-    let operator = cluster.operator();
-    reachable(&cluster, "m", "Connected").await;
-    operator.shut_down().await;
-    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "default");
-    let stored = secrets.get("nio-known-hosts").await.unwrap().data.unwrap();
-    let stored = String::from_utf8(stored["default.m"].0.clone()).unwrap();
-    assert_eq!(stored.trim(), key(2).public_key().to_openssh().unwrap());
-
-    let impostor = TestServer::start(Behaviour::new(key(3)).authorize(&key(1)))
-        .await
-        .unwrap();
-    // The pin belongs to the Machine: another port is no new machine.
-    cluster.machine_at("m", impostor.address()).await;
-    let _operator = cluster.operator();
-    reachable(&cluster, "m", "HostKeyChanged").await;
-    assert_eq!(impostor.logins(), 0);
-}
-
-// 9. The whole apply is one shell string built from spec fields.
-
-#[tokio::test]
-async fn defect_09_a_spec_field_is_never_a_command_of_a_shell() {
-    if git_is_missing() {
-        return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
-    let marker = cluster.base_path().join("marker");
-    // The schema refuses blanks in a reference; a shell needs none.
-    let touch = format!("touch${{IFS}}{}", marker.display());
-    for reference in [
-        format!("main;{touch}"),
-        format!("$({touch})"),
-        format!("`{touch}`"),
-        format!("main|{touch}"),
-        format!("'{touch}'"),
-    ] {
-        cluster
-            .configuration("web", "m", json!({"ref": reference}))
-            .await;
-        let refused = cluster.reason("web", "ReferenceNotFound").await;
-        let said = message(&refused, READY);
-        assert!(said.contains(&reference), "{said}");
-        assert!(!marker.exists(), "{reference} was run");
-        cluster.delete("web").await;
-        gone(&cluster.configurations(), "web").await;
-    }
-}
-
-#[tokio::test]
-async fn defect_09_the_schema_refuses_an_output_that_is_more_than_a_name() {
-    let cluster = Cluster::start().await;
-    for flake in ["#web; touch /tmp/x", "#$(id)", "#web`id`", "#web'"] {
-        let configuration = json!({
-            "apiVersion": "nio.homystack.com/v1alpha1", "kind": "NixosConfiguration",
-            "metadata": {"name": "web"},
-            "spec": {
-                "gitRepo": cluster.repository.url(), "flake": flake, "machineRef": {"name": "m"},
-            },
-        });
-        let api: Api<nico_api::NixosConfiguration> = cluster.configurations();
-        let applied = api
-            .patch(
-                "web",
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(configuration),
-            )
-            .await;
-        let refused = applied.unwrap_err().to_string();
-        assert!(refused.contains("spec.flake"), "{flake}: {refused}");
-    }
-}
-
-// 11. Two configurations for one machine overwrite each other in turns.
-
-#[tokio::test]
-async fn defect_11_a_second_configuration_does_not_get_the_machine_of_the_first() {
-    if git_is_missing() {
-        return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
-    cluster.configuration("first", "m", json!({})).await;
-    let holds = |machine: &nico_api::Machine| {
-        let status = machine.status.as_ref();
-        status.is_some_and(|it| it.applied_configuration.as_deref() == Some("first"))
-    };
-    eventually(&cluster.machines(), "m", holds).await;
-    cluster.configuration("second", "m", json!({})).await;
-    let refused = cluster.reason("second", "MachineInUse").await;
-    assert!(message(&refused, READY).contains("NixosConfiguration first"));
-    assert_eq!(refused.status.unwrap().last_attempt, None);
-    // A wish for another try does not change who has the machine.
-    let annotation = "nio.homystack.com/reconcile-at";
-    cluster.annotate("second", annotation, "now").await;
-    cluster.annotate("first", annotation, "now").await;
-    let machine = eventually(&cluster.machines(), "m", holds).await;
-    assert!(holds(&machine));
-    cluster.reason("second", "MachineInUse").await;
 }
 
 // 7. The SSH private key is put into an environment variable; tokens into URLs that Git logs.
@@ -449,6 +306,89 @@ async fn defect_07_credentials_are_nowhere_to_be_seen_while_a_slow_fetch_runs() 
     assert_eq!(places_with(&needles, cluster.base_path()), nowhere);
 }
 
+// 8. Host keys: "trust on first use" never stores the key.
+
+#[tokio::test]
+async fn defect_08_the_first_host_key_is_stored_and_another_process_refuses_another_key() {
+    let cluster = Cluster::start().await;
+    cluster
+        .secret("machine-key", "ssh-privatekey", &pem(&key(1)))
+        .await;
+    let server = TestServer::start(Behaviour::new(key(2)).authorize(&key(1)))
+        .await
+        .unwrap();
+    cluster.machine_at("m", server.address()).await;
+    let operator = cluster.operator();
+    cluster.reachable("m", "Connected").await;
+    operator.shut_down().await;
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), "default");
+    let stored = secrets.get("nio-known-hosts").await.unwrap().data.unwrap();
+    let stored = String::from_utf8(stored["default.m"].0.clone()).unwrap();
+    assert_eq!(stored.trim(), key(2).public_key().to_openssh().unwrap());
+
+    let impostor = TestServer::start(Behaviour::new(key(3)).authorize(&key(1)))
+        .await
+        .unwrap();
+    // The pin belongs to the Machine: another port is no new machine.
+    cluster.machine_at("m", impostor.address()).await;
+    let _operator = cluster.operator();
+    cluster.reachable("m", "HostKeyChanged").await;
+    assert_eq!(impostor.logins(), 0);
+}
+
+// 9. The whole apply is one shell string built from spec fields.
+
+#[tokio::test]
+async fn defect_09_a_spec_field_is_never_a_command_of_a_shell() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
+        return;
+    };
+    let marker = cluster.base_path().join("marker");
+    // The schema refuses blanks in a reference; a shell needs none.
+    let touch = format!("touch${{IFS}}{}", marker.display());
+    for reference in [
+        format!("main;{touch}"),
+        format!("$({touch})"),
+        format!("`{touch}`"),
+        format!("main|{touch}"),
+        format!("'{touch}'"),
+    ] {
+        cluster
+            .configuration("web", "m", json!({"ref": reference}))
+            .await;
+        let refused = cluster.reason("web", "ReferenceNotFound").await;
+        let said = message(&refused, READY);
+        assert!(said.contains(&reference), "{said}");
+        assert!(!marker.exists(), "{reference} was run");
+        cluster.delete("web").await;
+        gone(&cluster.configurations(), "web").await;
+    }
+}
+
+#[tokio::test]
+async fn defect_09_the_schema_refuses_an_output_that_is_more_than_a_name() {
+    let cluster = Cluster::start().await;
+    for flake in ["#web; touch /tmp/x", "#$(id)", "#web`id`", "#web'"] {
+        let configuration = json!({
+            "apiVersion": "nio.homystack.com/v1alpha1", "kind": "NixosConfiguration",
+            "metadata": {"name": "web"},
+            "spec": {
+                "gitRepo": cluster.repository.url(), "flake": flake, "machineRef": {"name": "m"},
+            },
+        });
+        let api: Api<nico_api::NixosConfiguration> = cluster.configurations();
+        let applied = api
+            .patch(
+                "web",
+                &PatchParams::apply("test").force(),
+                &Patch::Apply(configuration),
+            )
+            .await;
+        let refused = applied.unwrap_err().to_string();
+        assert!(refused.contains("spec.flake"), "{flake}: {refused}");
+    }
+}
+
 // 10. One clone, one evaluation and one full `nix run` of the tools for each machine and each
 //     reconcile. That outputs of one tree are evaluated together is tried in `nix::tests`.
 
@@ -476,6 +416,32 @@ async fn defect_10_many_configurations_ask_their_server_once_and_fetch_once() {
     }
     // `git ls-remote` asks for references once, and so does the one `git fetch`.
     assert_eq!(server.lookups(), 2);
+}
+
+// 11. Two configurations for one machine overwrite each other in turns.
+
+#[tokio::test]
+async fn defect_11_a_second_configuration_does_not_get_the_machine_of_the_first() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
+        return;
+    };
+    cluster.configuration("first", "m", json!({})).await;
+    let holds = |machine: &nico_api::Machine| {
+        let status = machine.status.as_ref();
+        status.is_some_and(|it| it.applied_configuration.as_deref() == Some("first"))
+    };
+    eventually(&cluster.machines(), "m", holds).await;
+    cluster.configuration("second", "m", json!({})).await;
+    let refused = cluster.reason("second", "MachineInUse").await;
+    assert!(message(&refused, READY).contains("NixosConfiguration first"));
+    assert_eq!(refused.status.unwrap().last_attempt, None);
+    // A wish for another try does not change who has the machine.
+    let annotation = "nio.homystack.com/reconcile-at";
+    cluster.annotate("second", annotation, "now").await;
+    cluster.annotate("first", annotation, "now").await;
+    let machine = eventually(&cluster.machines(), "m", holds).await;
+    assert!(holds(&machine));
+    cluster.reason("second", "MachineInUse").await;
 }
 
 // 12. Facts are full of the word "unknown", numbers are strings.
@@ -530,7 +496,7 @@ async fn defect_13_gauges_count_what_is_there_and_forget_what_is_gone() {
     let operator = cluster.operator();
     for name in ["a", "b"] {
         cluster.machine_at(name, server.address()).await;
-        reachable(&cluster, name, "Connected").await;
+        cluster.reachable(name, "Connected").await;
     }
     // Many passes over the same objects.
     server.wait_for_logins(6).await;

@@ -11,16 +11,7 @@ use nico_api::condition;
 use nico_api::nixos_configuration::conditions::{READY, SOURCE_READY, STALLED};
 use nico_git::test_server::GitServer;
 use serde_json::json;
-use support::{Cluster, eventually, gone, message};
-
-/// Whether `git` is there. Says loudly when a test is skipped because it is not.
-fn git_is_missing() -> bool {
-    let missing = Command::new("git").arg("--version").output().is_err();
-    if missing {
-        nico_sandbox::tools::skip("this test needs git in PATH");
-    }
-    missing
-}
+use support::{Cluster, eventually, git_is_missing, gone, message};
 
 #[tokio::test]
 async fn a_machine_that_does_not_exist_is_waited_for() {
@@ -43,12 +34,9 @@ async fn a_machine_that_does_not_exist_is_waited_for() {
 
 #[tokio::test]
 async fn a_missing_secret_is_named_and_nothing_is_applied_before_it_is_there() {
-    if git_is_missing() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
         return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
+    };
     let file = json!({
         "path": "token", "valueType": "SecretRef",
         "secretRef": {"name": "join", "key": "token"},
@@ -72,12 +60,9 @@ async fn a_missing_secret_is_named_and_nothing_is_applied_before_it_is_there() {
 
 #[tokio::test]
 async fn a_repository_that_does_not_exist_is_tried_again_until_it_does() {
-    if git_is_missing() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
         return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
+    };
     let place = tempfile::tempdir().unwrap();
     let url = format!("file://{}/late", place.path().display());
     cluster
@@ -133,21 +118,20 @@ async fn the_second_configuration_of_a_machine_is_told_who_has_it() {
 
 #[tokio::test]
 async fn what_this_version_does_not_do_is_refused_until_the_spec_changes() {
-    if git_is_missing() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
         return;
-    }
-    let cluster = Cluster::start().await;
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
-    for change in [json!({"flake": "path:/etc/nixos#web"})] {
-        cluster.configuration("web", "m", change).await;
-        let refused = cluster.reason("web", "NotSupported").await;
-        let conditions = &refused.status.as_ref().unwrap().conditions;
-        assert!(condition::is_true(conditions, STALLED));
-        assert_eq!(refused.status.unwrap().last_attempt, None);
-        cluster.delete("web").await;
-        gone(&cluster.configurations(), "web").await;
-    }
+    };
+    let elsewhere = json!({"flake": "path:/etc/nixos#web"});
+    cluster.configuration("web", "m", elsewhere).await;
+    let refused = cluster.reason("web", "NotSupported").await;
+    let conditions = &refused.status.as_ref().unwrap().conditions;
+    assert!(condition::is_true(conditions, STALLED));
+    assert_eq!(refused.status.unwrap().last_attempt, None);
+    cluster.configuration("web", "m", json!({})).await;
+    eventually(&cluster.configurations(), "web", |it| {
+        it.status.as_ref().unwrap().last_attempt.is_some()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -165,10 +149,9 @@ async fn a_configuration_whose_machine_is_gone_can_be_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_and_the_right_one_is_taken_at_once() {
-    if git_is_missing() {
+    let Some((cluster, _operator)) = Cluster::with_unreachable_machine().await else {
         return;
-    }
-    let cluster = Cluster::start().await;
+    };
     let login = Some(("me", "right-password"));
     let server = GitServer::start(cluster.repository.path(), login)
         .await
@@ -180,8 +163,6 @@ async fn a_wrong_password_is_told_and_the_right_one_is_taken_at_once() {
         });
         cluster.apply(secret).await;
     };
-    let _operator = cluster.operator();
-    cluster.machine("m", "192.0.2.1").await;
     secret("wrong-password").await;
     let private = json!({"gitRepo": server.url(".git"), "credentialsRef": {"name": "git"}});
     cluster.configuration("web", "m", private).await;

@@ -23,6 +23,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::admission;
 use crate::agent::{Agent, AgentError};
 use crate::connect::{ConnectError, connect};
 use crate::credentials::Credentials;
@@ -82,7 +83,7 @@ impl Bridge {
         let session = Arc::new(connect(&target, deadlines).await?);
         let (own, user) = (new_key()?, new_key()?);
         let host_key = own.public_key().clone();
-        let authorized = user.public_key().clone();
+        let authorized = [user.public_key().clone()];
         let agent = Agent::start(&Credentials::of_key(user)).await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -161,7 +162,7 @@ async fn serve(listener: TcpListener, config: Arc<server::Config>, visitor: Visi
 
 /// One connection of a program.
 struct Visitor {
-    authorized: PublicKey,
+    authorized: [PublicKey; 1],
     session: Arc<Session>,
     /// Channels that were opened and for which no command was given yet.
     waiting: Vec<Channel<Msg>>,
@@ -177,16 +178,6 @@ impl Clone for Visitor {
     }
 }
 
-impl Visitor {
-    fn decide(&self, key: &PublicKey) -> Auth {
-        if key.key_data() == self.authorized.key_data() {
-            Auth::Accept
-        } else {
-            Auth::reject()
-        }
-    }
-}
-
 impl Handler for Visitor {
     type Error = russh::Error;
 
@@ -195,7 +186,7 @@ impl Handler for Visitor {
         _user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.decide(offer.public_key))
+        Ok(admission::by_key(&self.authorized, offer.public_key))
     }
 
     async fn auth_publickey(
@@ -203,7 +194,7 @@ impl Handler for Visitor {
         _user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.decide(key.public_key))
+        Ok(admission::by_key(&self.authorized, key.public_key))
     }
 
     async fn channel_open_session(

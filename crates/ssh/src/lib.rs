@@ -12,6 +12,7 @@
 //! - [`quote`]: one shell word from any text
 
 mod access;
+mod admission;
 mod agent;
 mod bridge;
 mod connect;

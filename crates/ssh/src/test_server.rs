@@ -21,6 +21,8 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::admission;
+
 /// What the server does with a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -204,17 +206,6 @@ struct Connection {
     logins: watch::Sender<usize>,
 }
 
-impl Connection {
-    fn decide(&self, key: &PublicKey) -> Auth {
-        let known = self
-            .behaviour
-            .authorized
-            .iter()
-            .any(|known| known.key_data() == key.key_data());
-        if known { Auth::Accept } else { Auth::reject() }
-    }
-}
-
 impl Handler for Connection {
     type Error = russh::Error;
 
@@ -223,7 +214,10 @@ impl Handler for Connection {
         _user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.decide(offer.public_key))
+        Ok(admission::by_key(
+            &self.behaviour.authorized,
+            offer.public_key,
+        ))
     }
 
     async fn auth_publickey(
@@ -231,7 +225,10 @@ impl Handler for Connection {
         _user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.decide(key.public_key))
+        Ok(admission::by_key(
+            &self.behaviour.authorized,
+            key.public_key,
+        ))
     }
 
     async fn auth_password(&mut self, _user: &str, password: &str) -> Result<Auth, russh::Error> {

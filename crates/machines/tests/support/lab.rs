@@ -15,6 +15,11 @@ pub struct Lab {
 impl Lab {
     /// `None`, said loudly, where hosts cannot be made.
     pub async fn start() -> Option<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same, with changes of what the host has on its disk before it is powered on.
+    pub async fn start_with(change: impl FnOnce(&Path)) -> Option<Self> {
         if let Err(missing) = tools::check(&[]) {
             tools::skip(&missing.to_string());
             return None;
@@ -24,6 +29,10 @@ impl Lab {
         let sandbox = tokio::task::block_in_place(|| {
             let mut sandbox = Sandbox::create(nico).unwrap();
             sandbox.add_hosts(&[("m", 11)]).unwrap();
+            let host = sandbox.host_mut("m").unwrap();
+            host.power_off();
+            change(&host.disk());
+            host.power_on().unwrap();
             sandbox
         });
         let cluster = Cluster::start().await;

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, Resource, ResourceExt};
 use nico_api::condition;
+use nico_api::machine::conditions::REACHABLE;
 use nico_api::nixos_configuration::conditions::READY;
 use nico_api::{Machine, NixosConfiguration};
 use nico_machines::{Metrics, Settings};
@@ -27,6 +29,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// Whether `git` is there. Says loudly when a test is skipped because it is not.
+pub fn git_is_missing() -> bool {
+    let missing = Command::new("git").arg("--version").output().is_err();
+    if missing {
+        nico_sandbox::tools::skip("this test needs git in PATH");
+    }
+    missing
+}
 
 /// Nothing that a test waits for takes longer, on a machine that is busy with other tests.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -87,6 +98,18 @@ impl Cluster {
             directory,
             control_plane,
         }
+    }
+
+    /// Where nobody answers at the address of the Machine `m`, with an operator. `None`, said
+    /// loudly, where there is no `git`.
+    pub async fn with_unreachable_machine() -> Option<(Self, Operator)> {
+        if git_is_missing() {
+            return None;
+        }
+        let cluster = Self::start().await;
+        let operator = cluster.operator();
+        cluster.machine("m", "192.0.2.1").await;
+        Some((cluster, operator))
     }
 
     /// Starts the machine layer as a new process would find it.
@@ -223,6 +246,16 @@ impl Cluster {
             .delete(name, &DeleteParams::default())
             .await
             .unwrap();
+    }
+
+    /// Waits until a Machine is reachable, or not, for this reason, and gives the condition.
+    pub async fn reachable(&self, name: &str, reason: &str) -> Condition {
+        let of = |machine: &Machine| {
+            let status = machine.status.as_ref()?;
+            condition::find(&status.conditions, REACHABLE).cloned()
+        };
+        let is_it = |machine: &Machine| of(machine).is_some_and(|it| it.reason == reason);
+        of(&eventually(&self.machines(), name, is_it).await).unwrap()
     }
 
     /// Waits until a configuration is Ready, or not, for this reason at its newest generation.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -106,20 +106,13 @@ impl Root {
                      : >\"$1/dev/null\" && mount --bind /dev/null \"$1/dev/null\" && \
                      exec chroot \"$1\" /bin/sh -s";
         let before = self.listing();
-        let mut child = Command::new("unshare")
+        let mut unshare = Command::new("unshare");
+        unshare
             .args(["--mount", "--uts", "sh", "-c", enter, "sh"])
             .arg(self.0.path())
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(SCRIPT.as_bytes()).unwrap();
-        drop(stdin);
-        let output = child.wait_with_output().unwrap();
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let output = feed_script_to(&mut unshare);
         fs::remove_file(self.path("dev/null")).unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
@@ -127,6 +120,20 @@ impl Root {
         assert_eq!(left, Vec::<String>::new(), "something was left behind");
         parse(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
+}
+
+/// Runs a shell that reads the script from its standard input.
+fn feed_script_to(shell: &mut Command) -> Output {
+    let mut child = shell
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(SCRIPT.as_bytes()).unwrap();
+    drop(stdin);
+    child.wait_with_output().unwrap()
 }
 
 /// What a program is linked to.
@@ -268,16 +275,7 @@ fn what_a_host_calls_itself_cannot_break_out_of_its_field() {
 
 #[test]
 fn this_machine_tells_what_it_is() {
-    let mut child = Command::new("sh")
-        .arg("-s")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(SCRIPT.as_bytes()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
+    let output = feed_script_to(Command::new("sh").arg("-s"));
     let facts = parse(&output.stdout).unwrap();
     assert_is_honest(&facts);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
