@@ -86,6 +86,15 @@ pub enum Action {
         /// Whether to uncordon it.
         uncordon: bool,
     },
+    /// Removes a Node from the new cluster.
+    DeleteNode {
+        /// The machine.
+        machine: MachineName,
+        /// Name of the Node.
+        node: String,
+        /// Its uid, so that no other is deleted in its place.
+        uid: String,
+    },
     /// Deletes the NixosConfiguration of a machine, which takes it off the machine.
     DeleteConfiguration {
         /// The machine.

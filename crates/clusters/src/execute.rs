@@ -125,8 +125,12 @@ impl<'a> Executor<'a> {
                 ..
             } => self.evict(namespace, name, uid).await,
             Action::RestoreNode { node, uncordon, .. } => self.restore(node, *uncordon).await,
+            Action::DeleteNode { node, uid, .. } => {
+                let nodes: Api<Node> = Api::all(self.new_cluster()?);
+                delete(&nodes, node, uid).await
+            }
             Action::DeleteConfiguration { name, uid, .. } => {
-                self.delete::<NixosConfiguration>(name, uid).await
+                delete(&self.api::<NixosConfiguration>(), name, uid).await
             }
             Action::MarkInstalled {
                 machine,
@@ -134,7 +138,7 @@ impl<'a> Executor<'a> {
                 version,
             } => self.mark_installed(machine, configuration, version).await,
             Action::PublishKubeconfig(kubeconfig) => self.publish(kubeconfig).await,
-            Action::DeleteSecret { name, uid } => self.delete::<Secret>(name, uid).await,
+            Action::DeleteSecret { name, uid } => delete(&self.api::<Secret>(), name, uid).await,
         }
     }
 
@@ -379,26 +383,25 @@ impl<'a> Executor<'a> {
     fn new_cluster(&self) -> Result<Client, ExecuteError> {
         self.new_cluster.clone().ok_or(ExecuteError::NoNewCluster)
     }
+}
 
-    /// Deletes the object of that uid; nothing happens when it is gone, or another stands there.
-    async fn delete<K>(&self, name: &str, uid: &str) -> Result<(), ExecuteError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
-            ..DeleteParams::background()
-        };
-        match self.api::<K>().delete(name, &parameters).await {
-            Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
-            other => other
-                .map(drop)
-                .map_err(doing(format!("delete {} {name}", K::kind(&())))),
-        }
+/// Deletes the object of that uid; nothing happens when it is gone, or another stands there.
+async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), ExecuteError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::background()
+    };
+    match api.delete(name, &parameters).await {
+        Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
+        other => other
+            .map(drop)
+            .map_err(doing(format!("delete {} {name}", K::kind(&())))),
     }
 }
 

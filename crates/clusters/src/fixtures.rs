@@ -185,12 +185,19 @@ impl World {
                 | Action::SettleConfiguration(configuration)
                 | Action::RollBackConfiguration { configuration, .. }
                 | Action::NoteFailure { configuration, .. } => self.store(configuration),
+                Action::DeleteNode { node, .. } => self.delete_node(node),
                 Action::DeleteConfiguration { machine, .. } => self.start_removal(machine.as_str()),
                 other => panic!("not expected here: {other:?}"),
             }
         }
         self.observed.cluster.status = Some(plan.status.clone());
         plan
+    }
+
+    fn delete_node(&mut self, node: &str) {
+        if let Workload::Answers(view) = &mut self.observed.workload {
+            view.nodes.retain(|known| known.name != node);
+        }
     }
 
     fn store(&mut self, configuration: &NixosConfiguration) {

@@ -25,7 +25,7 @@ use crate::observed::{
     KubeconfigState, Observed, OwnedSecret, Problem, Rival, Source, Workload, claimant_uid,
 };
 use crate::plan::marks::Marks;
-use crate::plan::{readiness, selection};
+use crate::plan::{self, readiness, selection};
 use crate::source::{Sources, chain};
 use crate::triggers::GuardedConfiguration;
 use crate::workload::{Detail, Workloads};
@@ -310,7 +310,10 @@ impl Observer {
         let changes = |configuration: &NixosConfiguration| {
             configuration.spec.hold || Marks::of(configuration) != Marks::default()
         };
-        let detail = match observed.configurations.values().any(changes) {
+        let selection = selection::select(observed);
+        let goes_on = observed.configurations.values().any(changes)
+            || !plan::leaving(observed, &selection).is_empty();
+        let detail = match goes_on {
             true => Detail::Rollout,
             false => Detail::Nodes,
         };

@@ -162,6 +162,8 @@ pub enum Etcd {
 pub struct Node {
     /// Its name.
     pub name: String,
+    /// Its uid, so that no other is deleted in its place.
+    pub uid: String,
     /// Host names and addresses by which it says it can be found.
     pub addresses: Vec<String>,
     /// Whether its condition `Ready` is `True`.

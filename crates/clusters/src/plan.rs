@@ -33,14 +33,14 @@ use serde_json::json;
 
 use crate::action::Action;
 use crate::naming;
-use crate::observed::{KubeconfigState, Observed, OwnedSecret, Source, Workload};
+use crate::observed::{KubeconfigState, Node, Observed, OwnedSecret, Source, Workload};
 use crate::role::Role;
 
 use configuration::Wanted;
 use installation::Installation;
 use marks::Marks;
 use readiness::Member;
-use rollout::{Move, Situation, Step};
+use rollout::{Leaving, Move, Situation, Step};
 use selection::Selection;
 use topology::Topology;
 
@@ -166,6 +166,8 @@ pub fn assess(observed: &Observed, now: Timestamp) -> Assessment {
     let strategy = observed.cluster.spec.rollout();
     let step = rollout::next_step(&Situation {
         members: &touchable,
+        leaving: &leaving(observed, &selection),
+        is_complete: selection.control_plane.is_complete() && selection.workers.is_complete(),
         workload: &observed.workload,
         strategy: &strategy,
         attempt: &attempt(observed, wanted.as_ref()),
@@ -224,16 +226,13 @@ fn actions(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Vec<
             .resource_version()
             .unwrap_or_default()
     };
-    let releases = selection.releases.iter().map(|name| Action::Release {
-        machine: name.clone(),
-        version: version(name),
-    });
     let claims = selection.claims.iter().map(|(name, role)| Action::Claim {
         machine: name.clone(),
         role: *role,
         version: version(name),
     });
-    let mut actions: Vec<Action> = releases.chain(claims).collect();
+    let mut actions = releases(observed, assessment);
+    actions.extend(claims);
     let may_start = selection.control_plane.is_complete() || observed.has_started();
     if !selection.claims.is_empty() || !may_start {
         return actions;
@@ -243,7 +242,6 @@ fn actions(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Vec<
     if let KubeconfigState::Proven(kubeconfig) = &observed.kubeconfig {
         actions.push(Action::PublishKubeconfig(kubeconfig.clone()));
     }
-    actions.extend(removals(observed, assessment));
     actions
 }
 
@@ -354,6 +352,12 @@ fn change(
             node: node.clone(),
             uncordon: *uncordon,
         }),
+        Move::DeleteNode { node, uid } => Some(Action::DeleteNode {
+            machine,
+            node: node.clone(),
+            uid: uid.clone(),
+        }),
+        Move::Remove => existing.and_then(deletion::delete),
         Move::Evict(pods) => {
             return pods
                 .iter()
@@ -418,63 +422,78 @@ fn installed(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
         .collect()
 }
 
-/// Configurations that are taken off: of machines that are no more, and, one at a time and only
-/// while all others are well, of machines that are no longer wanted.
-fn removals(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
-    let spec = &observed.cluster.spec;
-    let is_named = |name: &str| {
-        [
-            spec.control_plane.named_machines(),
-            spec.data_plane().named_machines(),
-        ]
-        .into_iter()
-        .flatten()
-        .any(|list| list.iter().any(|named| named == name))
-    };
-    let is_member = |name: &str| {
-        assessment
-            .members
-            .iter()
-            .any(|member| member.machine.as_str() == name)
-    };
-    let unwanted: Vec<&NixosConfiguration> = observed
+/// The machines that have a configuration and are no part of the cluster any more. One that the
+/// spec names and that does not exist is a machine that is missing, and none that leaves.
+pub fn leaving(observed: &Observed, selection: &Selection) -> Vec<Leaving> {
+    let planes = [&selection.control_plane, &selection.workers];
+    let named: Vec<String> = [
+        Some(observed.cluster.spec.control_plane.clone()),
+        observed.cluster.spec.data_plane.clone(),
+    ]
+    .into_iter()
+    .flatten()
+    .flat_map(|plane| plane.machines.unwrap_or_default())
+    .collect();
+    observed
         .configurations
         .values()
-        .filter(|configuration| !is_member(&configuration.spec.machine_ref.name))
-        .filter(|configuration| {
-            let name = &configuration.spec.machine_ref.name;
-            !is_named(name) || is_leaving(&assessment.selection, name)
+        .filter_map(|configuration| {
+            let machine: MachineName = configuration.spec.machine_ref.name.parse().ok()?;
+            let is_member = planes.iter().any(|plane| plane.members.contains(&machine));
+            let is_let_go = planes.iter().any(|plane| plane.leaving.contains(&machine));
+            let is_named = named.iter().any(|name| name == machine.as_str());
+            (!is_member && (is_let_go || !is_named)).then(|| Leaving {
+                has_machine: observed.machines.contains_key(&machine),
+                is_held: is_let_go,
+                member: readiness::judge(
+                    observed,
+                    &machine,
+                    deletion::role_of(configuration),
+                    None,
+                ),
+            })
         })
-        .collect();
-    let machine_exists = |configuration: &NixosConfiguration| {
-        configuration
-            .spec
-            .machine_ref
-            .name
-            .parse()
-            .is_ok_and(|name: MachineName| observed.machines.contains_key(&name))
-    };
-    let (present, gone): (Vec<&NixosConfiguration>, Vec<_>) = unwanted
-        .into_iter()
-        .partition(|configuration| machine_exists(configuration));
-    let mut actions: Vec<Action> = gone.into_iter().filter_map(deletion::delete).collect();
-    let is_settled = assessment.selection.control_plane.is_complete()
-        && assessment.selection.workers.is_complete()
-        && !assessment.members.is_empty()
-        && assessment.members.iter().all(Member::is_current)
-        && present
-            .iter()
-            .all(|configuration| configuration.metadata.deletion_timestamp.is_none());
-    if is_settled && !spec.paused {
-        actions.extend(present.first().copied().and_then(deletion::delete));
-    }
-    actions
+        .collect()
 }
 
-fn is_leaving(selection: &Selection, name: &str) -> bool {
-    [&selection.control_plane, &selection.workers]
-        .into_iter()
-        .any(|plane| plane.leaving.iter().any(|leaving| leaving.as_str() == name))
+/// Gives machines back that carry no configuration any more. The Node of one goes before, for
+/// nothing would remember it afterwards: while the new cluster cannot be asked, the claim stays.
+fn releases(observed: &Observed, assessment: &Assessment) -> Vec<Action> {
+    let is_of_a_member = |node: &&Node| {
+        let members = assessment.members.iter();
+        let mut seen = members.filter_map(|member| member.seen.as_ref());
+        seen.any(|seen| seen.name == node.name)
+    };
+    let release = |machine: &MachineName| {
+        let release = Action::Release {
+            machine: machine.clone(),
+            version: observed.machines[machine]
+                .resource_version()
+                .unwrap_or_default(),
+        };
+        let node_in = |nodes| {
+            readiness::node_of(observed, nodes, machine).filter(|node| !is_of_a_member(node))
+        };
+        match &observed.workload {
+            Workload::NotAsked => vec![release],
+            Workload::Answers(view) => node_in(&view.nodes)
+                .map(|node| Action::DeleteNode {
+                    machine: machine.clone(),
+                    node: node.name.clone(),
+                    uid: node.uid.clone(),
+                })
+                .into_iter()
+                .chain([release])
+                .collect(),
+            Workload::Unreachable {
+                last_nodes: Some(nodes),
+                ..
+            } if node_in(nodes).is_none() => vec![release],
+            Workload::Unreachable { .. } => vec![],
+        }
+    };
+    let all = &assessment.selection.releases;
+    all.iter().flat_map(release).collect()
 }
 
 fn has_finalizer(observed: &Observed) -> bool {

@@ -64,6 +64,11 @@ pub fn of_action(action: &Action) -> Option<Event> {
             "Drain",
             format!("moving Pods away from Machine {machine}"),
         ),
+        Action::DeleteNode { machine, node, .. } => normal(
+            "NodeRemoved",
+            "Remove",
+            format!("removed Node {node} of Machine {machine} from the cluster"),
+        ),
         Action::PublishKubeconfig(kubeconfig) => normal(
             "KubeconfigCreated",
             "Create",

@@ -116,7 +116,7 @@ fn secrets(observed: &Observed) -> Vec<Action> {
         .collect()
 }
 
-fn role_of(configuration: &NixosConfiguration) -> Role {
+pub(super) fn role_of(configuration: &NixosConfiguration) -> Role {
     configuration
         .labels()
         .get(labels::ROLE)

@@ -28,6 +28,9 @@ pub struct Member {
     /// Whether the machine runs the wanted revision although its configuration asks for
     /// another: that one was never activated.
     pub runs_wanted: bool,
+    /// Whether what was last seen to work on the machine is of the wanted commit, whatever else
+    /// has changed.
+    pub runs_commit: bool,
     /// How its Node in the new cluster is.
     pub node: NodeState,
     /// Whether the new cluster was asked for it just now, if it can be asked at all.
@@ -209,6 +212,9 @@ pub fn judge(
         }
         _ => false,
     };
+    let applied = existing
+        .and_then(|existing| existing.status.as_ref())
+        .and_then(|status| status.applied_commit.as_ref());
     let (node, seen) = node_state(observed, machine);
     Member {
         machine: machine.clone(),
@@ -216,6 +222,7 @@ pub fn judge(
         configuration: existing.map_or(ConfigurationState::Absent, configuration_state),
         updated,
         runs_wanted,
+        runs_commit: desired.is_some_and(|desired| Some(&desired.spec.reference) == applied),
         node,
         is_fresh: !matches!(observed.workload, Workload::Unreachable { .. }),
         seen,
@@ -290,6 +297,16 @@ pub fn configuration_state(existing: &NixosConfiguration) -> ConfigurationState 
     }
 }
 
+/// The Node of a machine in an answer of its cluster.
+pub fn node_of<'a>(
+    observed: &Observed,
+    nodes: &'a [Node],
+    machine: &MachineName,
+) -> Option<&'a Node> {
+    let found = observed.machines.get(machine).map(AsRef::as_ref);
+    nodes.iter().find(|node| is_node_of(node, machine, found))
+}
+
 fn node_state(observed: &Observed, name: &MachineName) -> (NodeState, Option<Node>) {
     let nodes = match &observed.workload {
         Workload::NotAsked => return (NodeState::NotAsked, None),
@@ -305,10 +322,7 @@ fn node_state(observed: &Observed, name: &MachineName) -> (NodeState, Option<Nod
             return (NodeState::Unknown { was_ready }, None);
         }
     };
-    let machine = observed.machines.get(name);
-    let seen = nodes
-        .iter()
-        .find(|node| is_node_of(node, name, machine.map(AsRef::as_ref)));
+    let seen = node_of(observed, nodes, name);
     let state = match seen {
         None => NodeState::Missing,
         Some(node) if node.ready => NodeState::Ready,

@@ -14,10 +14,13 @@
 //! - [`order`]: which role goes first, and which changes of the version are refused
 //! - [`workers`], [`control_plane`]: who may be taken in hand now
 //! - [`drain`]: how Pods are moved away
+//! - [`joining`], [`departure`]: how machines come and go while the cluster runs
 
 mod control_plane;
+mod departure;
 mod drain;
 mod failure;
+mod joining;
 mod order;
 mod stage;
 mod workers;
@@ -32,6 +35,7 @@ use crate::role::Role;
 use super::marks::Failure;
 use super::readiness::{ConfigurationState, Member, Obstacle};
 
+pub use departure::Leaving;
 pub use order::Order;
 pub use stage::Stage;
 
@@ -40,6 +44,10 @@ pub use stage::Stage;
 pub struct Situation<'a> {
     /// The machines, in the order in which they were chosen.
     pub members: &'a [Member],
+    /// The machines that have a configuration and are no part of the cluster any more.
+    pub leaving: &'a [Leaving],
+    /// Whether every machine that the user asks for is held.
+    pub is_complete: bool,
     /// What the cluster says of itself.
     pub workload: &'a Workload,
     /// How the user wants changes rolled out.
@@ -84,6 +92,11 @@ pub enum State {
     Unhealthy,
     /// Pods cannot be moved away from the machine in hand.
     DrainBlocked,
+    /// Every machine runs what is wanted, and others are on their way out.
+    Leaving {
+        /// Whether Pods cannot be moved away from one of them.
+        is_drain_blocked: bool,
+    },
     /// Nothing is begun because the user says so.
     Paused,
     /// A machine failed.
@@ -134,6 +147,15 @@ pub enum Move {
     RollBack(Failure),
     /// It failed and stays as it is.
     NoteFailure(Failure),
+    /// It leaves: its Node is removed from the cluster.
+    DeleteNode {
+        /// Name of the Node.
+        node: String,
+        /// uid of the Node, so that no other is removed in its place.
+        uid: String,
+    },
+    /// It leaves: its configuration is taken off.
+    Remove,
 }
 
 /// A member, and where it stands.
@@ -207,6 +229,7 @@ pub fn next_step(situation: &Situation<'_>) -> Step {
     } else if step.state == State::Finished {
         step.state = State::Changing;
     }
+    departure::depart(&mut step, situation, &placed);
     step
 }
 
@@ -217,13 +240,18 @@ impl Step {
 
     /// First configurations, which disturb nobody.
     fn join(&mut self, placed: &[Placed<'_>]) {
+        let obstacle = joining::obstacle(placed);
         for node in placed {
-            match &node.member.configuration {
-                ConfigurationState::Absent => self.push(node, Move::Create),
-                ConfigurationState::New(_) if !node.member.updated => {
-                    self.push(node, Move::Correct);
-                }
-                _ => {}
+            let what = match &node.member.configuration {
+                ConfigurationState::Absent => Move::Create,
+                ConfigurationState::New(_) if !node.member.updated => Move::Correct,
+                _ => continue,
+            };
+            match &obstacle {
+                None => self.push(node, what),
+                Some(why) => self
+                    .waits_for
+                    .push(format!("{} does not join yet: {why}", node.member.machine)),
             }
         }
     }

@@ -23,6 +23,7 @@ use nico_api::kubernetes_cluster::Plane;
 use nico_api::names::MachineName;
 
 use crate::observed::Observed;
+use crate::plan::readiness;
 use crate::role::Role;
 
 use candidates::{PassedOver, Verdict, judge, matching, names};
@@ -138,6 +139,36 @@ struct Examined {
     problem: Option<String>,
 }
 
+impl Examined {
+    /// Parts members and those that are too many: machines that were let go of before, then those
+    /// that do no work, then the last that were chosen; never the first control plane while
+    /// others are there.
+    fn let_go_of_surplus(&mut self, observed: &Observed, role: Role) {
+        let surplus = self.members.len().saturating_sub(self.wanted);
+        if surplus == 0 {
+            return;
+        }
+        let chosen = chosen(observed, role);
+        let is_first = |place: usize| role == Role::ControlPlane && place == 0;
+        let worth = |(place, name): &(usize, MachineName)| {
+            let is_chosen = chosen.iter().any(|chosen| chosen == name.as_str());
+            let works = readiness::judge(observed, name, role, None).is_alive();
+            (
+                is_first(*place),
+                is_chosen,
+                works,
+                std::cmp::Reverse(*place),
+            )
+        };
+        let mut by_worth: Vec<_> = self.members.drain(..).enumerate().collect();
+        by_worth.sort_by_cached_key(worth);
+        let mut kept = by_worth.split_off(surplus);
+        kept.sort_by_key(|(place, _)| *place);
+        self.leaving = by_worth.into_iter().map(|(_, name)| name).collect();
+        self.members = kept.into_iter().map(|(_, name)| name).collect();
+    }
+}
+
 /// Looks at a plane. `reserved` are machines of the cluster's other plane.
 fn examine(
     observed: &Observed,
@@ -172,9 +203,7 @@ fn examine(
         }
         None => {
             examined.members = in_order_of_choice(observed, role, held);
-            examined.leaving = examined
-                .members
-                .split_off(wanted.min(examined.members.len()));
+            examined.let_go_of_surplus(observed, role);
             match matching(observed, plane) {
                 Ok(candidates) => candidates
                     .into_iter()
@@ -212,14 +241,7 @@ fn in_order_of_choice(
     role: Role,
     held: BTreeSet<MachineName>,
 ) -> Vec<MachineName> {
-    let chosen = observed
-        .cluster
-        .status
-        .as_ref()
-        .map_or(&[][..], |status| match role {
-            Role::ControlPlane => &status.selected_control_plane_machines,
-            Role::Worker => &status.selected_data_plane_machines,
-        });
+    let chosen = chosen(observed, role);
     let place = |name: &MachineName| {
         chosen
             .iter()
@@ -229,6 +251,15 @@ fn in_order_of_choice(
     let mut members: Vec<MachineName> = held.into_iter().collect();
     members.sort_by_key(place);
     members
+}
+
+/// The machines that the status knows.
+fn chosen(observed: &Observed, role: Role) -> &[String] {
+    let status = observed.cluster.status.as_ref();
+    status.map_or(&[][..], |status| match role {
+        Role::ControlPlane => &status.selected_control_plane_machines,
+        Role::Worker => &status.selected_data_plane_machines,
+    })
 }
 
 #[cfg(test)]

@@ -332,9 +332,15 @@ impl Report<'_> {
         let (goes_on, reason, rest) = match &self.assessment.step.state {
             State::Finished => return Verdict::new(false, Reason::Finished, progress),
             State::Staging => (true, Reason::Staging, rollout.message),
-            State::Changing => (true, Reason::Updating, rollout.message),
+            State::Changing
+            | State::Leaving {
+                is_drain_blocked: false,
+            } => (true, Reason::Updating, rollout.message),
             State::Unhealthy => (true, Reason::ClusterNotHealthy, rollout.message),
-            State::DrainBlocked => (true, Reason::DrainBlocked, rollout.message),
+            State::DrainBlocked
+            | State::Leaving {
+                is_drain_blocked: true,
+            } => (true, Reason::DrainBlocked, rollout.message),
             State::Paused => (false, Reason::Paused, rollout.message),
             State::Failed { .. } => (false, Reason::NodeFailed, rollout.message),
             State::Refused(_) => (false, Reason::VersionChangeRefused, rollout.message),
@@ -343,8 +349,10 @@ impl Report<'_> {
         Verdict::new(goes_on, reason, format!("{progress}; {rest}"))
     }
 
+    /// Whether machines change that are part of the cluster.
     fn is_changing(&self) -> bool {
-        self.assessment.step.state != State::Finished
+        let state = &self.assessment.step.state;
+        !matches!(state, State::Finished | State::Leaving { .. })
     }
 
     /// The rollout that is under way, or the last one.
@@ -513,6 +521,7 @@ impl Report<'_> {
 fn rollout_message(step: &Step) -> String {
     let mut parts = match &step.state {
         State::Finished => vec!["finished".to_owned()],
+        State::Leaving { .. } => vec![],
         State::Failed { machine, failure } => vec![format!(
             "{machine} failed at {}: {}",
             failure.step, failure.message

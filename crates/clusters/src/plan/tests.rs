@@ -34,6 +34,7 @@ fn words(world: &World) -> Vec<String> {
             Action::DrainNode { node, .. } => format!("drain {node}"),
             Action::EvictPod { name, .. } => format!("evict {name}"),
             Action::RestoreNode { node, .. } => format!("restore {node}"),
+            Action::DeleteNode { node, .. } => format!("delete node {node}"),
             Action::DeleteConfiguration { machine, .. } => format!("remove {machine}"),
             Action::MarkInstalled { machine, .. } => format!("installed {machine}"),
             Action::PublishKubeconfig(_) => "publish".to_owned(),

@@ -46,6 +46,7 @@ fn summary(node: &KubernetesNode) -> Node {
     let drain = node.annotations().get(DRAINING_SINCE);
     Node {
         name: node.name_any(),
+        uid: node.uid().unwrap_or_default(),
         addresses: addresses.collect(),
         ready: ready.as_ref().is_some_and(|(truth, _)| *truth == "True"),
         message: ready

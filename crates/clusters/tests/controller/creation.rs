@@ -1,7 +1,7 @@
 //! From a spec to a cluster that is Ready, and through a change.
 
 use k8s_openapi::api::core::v1::{Event, Secret};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use nico_api::kubernetes_cluster::{Phase, conditions as kind};
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::lab::{COMMIT, Lab, eventually};
 use crate::machine_layer::set_node_ready;
+use crate::writes::{CrashPoint, Side};
 
 pub(crate) const FIVE: [&str; 5] = ["cp-01", "cp-02", "cp-03", "w-01", "w-02"];
 
@@ -102,7 +103,7 @@ async fn each_transition_is_told_in_an_event_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unchanged_cluster_is_not_written_to() {
-    let lab = Lab::start(&["cp-01"]).await;
+    let lab = Lab::start_embedded(&["cp-01"]).await;
     let operator = lab.operator().await;
     lab.create("solo", json!({"controlPlane": {"machines": ["cp-01"]}}))
         .await;
@@ -110,11 +111,11 @@ async fn an_unchanged_cluster_is_not_written_to() {
     drop(operator);
     let clusters: Api<KubernetesCluster> = lab.api();
     let before = clusters.get("solo").await.unwrap().resource_version();
-    let (_operator, writes) = lab.operator_that_stops(u64::MAX).await;
+    let (_operator, writes) = lab.operator_that_stops(CrashPoint::NEVER).await;
     // It is known to look again when the node goes and comes.
     set_node_ready(&lab.nodes(), "cp-01", false).await.unwrap();
     lab.condition("solo", kind::NODES_HEALTHY, "False").await;
-    let seen = writes.seen();
+    let seen = writes.seen(Side::Management);
     assert_ne!(
         clusters.get("solo").await.unwrap().resource_version(),
         before
@@ -137,36 +138,6 @@ async fn a_node_that_goes_not_ready_is_noticed_and_so_is_its_return() {
     );
     set_node_ready(&lab.nodes(), "w-01", true).await.unwrap();
     lab.condition("home", kind::READY, "True").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_changed_commit_reaches_one_machine_after_the_other_workers_first() {
-    let lab = Lab::start(&FIVE).await;
-    let _operator = lab.operator().await;
-    lab.create("home", home()).await;
-    lab.condition("home", kind::READY, "True").await;
-    let created = lab.layer.log().len();
-    let commit = "2".repeat(40);
-    let clusters: Api<KubernetesCluster> = lab.api();
-    let patch = Patch::Merge(json!({"spec": {"ref": commit}}));
-    clusters
-        .patch("home", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
-    eventually("every node runs the new commit", async || {
-        let revision = lab.status("home").await.revision?;
-        (revision.commit == commit).then_some(())
-    })
-    .await;
-    let machines: Vec<String> = lab
-        .layer
-        .log()
-        .split_off(created)
-        .into_iter()
-        .map(|(machine, _)| machine)
-        .collect();
-    assert_eq!(machines, ["w-01", "w-02", "cp-01", "cp-02", "cp-03"]);
-    lab.reason("home", kind::ROLLING_OUT, "Finished").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

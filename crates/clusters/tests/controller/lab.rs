@@ -14,6 +14,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use nico_api::kubernetes_cluster::KubernetesClusterStatus;
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, condition};
+use nico_apiserver::Server;
 use nico_clusters::kubeconfig::{HostError, Hosts, Script};
 use nico_clusters::plan::Intervals;
 use nico_clusters::{Metrics, Settings};
@@ -26,13 +27,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine_layer::MachineLayer;
-use crate::writes::{Writes, limited};
+use crate::writes::{CrashPoint, Side, USER, Writes};
 
 /// Waits no longer than this for anything.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A commit that needs no repository to be resolved.
 pub(crate) const COMMIT: &str = "1111111111111111111111111111111111111111";
+
+/// Whoever may do everything.
+const MASTERS: [&str; 1] = ["system:masters"];
 
 pub(crate) struct Lab {
     management: ControlPlane,
@@ -45,6 +49,16 @@ pub(crate) struct Lab {
 /// An operator that runs. Dropping it is like killing the process.
 pub(crate) struct Operator {
     task: JoinHandle<()>,
+    registry: Registry,
+}
+
+impl Operator {
+    /// What it would answer a request for its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
 }
 
 impl Drop for Operator {
@@ -104,13 +118,30 @@ impl Lab {
         self.operator_with(client(self.management.kubeconfig()).await)
     }
 
-    /// Starts an operator that is stopped dead after a number of writes, by the embedded API server.
-    pub(crate) async fn operator_that_stops(&self, allowed: u64) -> (Operator, Writes) {
-        let server = self.management.embedded().unwrap();
-        let writes = Writes::allow(server, allowed);
-        let config = limited(config(self.management.kubeconfig()).await);
-        let client = Client::try_from(config).unwrap();
-        (self.operator_with(client), writes)
+    /// Starts an operator that is stopped dead after a number of writes to one of the embedded
+    /// API servers.
+    pub(crate) async fn operator_that_stops(&self, at: CrashPoint) -> (Operator, Writes) {
+        let writes = Writes::until(at, |side| self.server(side));
+        let management = self.server(Side::Management);
+        let kubeconfig = management.kubeconfig_for(USER, &MASTERS).unwrap();
+        (self.operator_with(client(&kubeconfig).await), writes)
+    }
+
+    fn server(&self, side: Side) -> &Server {
+        let plane = match side {
+            Side::Management => &self.management,
+            Side::NewCluster => &self.new_cluster,
+        };
+        plane.embedded().unwrap()
+    }
+
+    /// What the machines have: the kubeconfig of a user that the rules of [`Writes`] can tell
+    /// from the machine layer.
+    fn kubeconfig_of_the_new_cluster(&self) -> String {
+        match self.new_cluster.embedded() {
+            Some(server) => server.kubeconfig_for(USER, &MASTERS).unwrap(),
+            None => self.new_cluster.kubeconfig().to_owned(),
+        }
     }
 
     /// A client whose writes are counted, by the embedded API server.
@@ -139,14 +170,15 @@ impl Lab {
             allow_file_urls: true,
             ..Settings::default()
         };
-        let metrics = Metrics::register(&mut Registry::default());
-        let hosts = Arc::new(Kubeconfigs(self.new_cluster.kubeconfig().to_owned()));
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let hosts = Arc::new(Kubeconfigs(self.kubeconfig_of_the_new_cluster()));
         let task = tokio::spawn(async move {
             nico_clusters::run_with(context, settings, metrics, hosts)
                 .await
                 .unwrap();
         });
-        Operator { task }
+        Operator { task, registry }
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use nico_api::{Machine, NixosConfiguration, labels};
@@ -202,8 +202,15 @@ impl Worker {
         configuration: &NixosConfiguration,
         machine: &str,
     ) -> Result<(), kube::Error> {
-        let nodes: Api<Node> = Api::all(self.new_cluster.clone());
-        let _ = nodes.delete(machine, &DeleteParams::default()).await;
+        // Without its Machine nobody gets to a host, which goes on with what it runs.
+        let machines: Api<Machine> = Api::namespaced(self.client.clone(), "default");
+        if machines.get_opt(machine).await?.is_some() {
+            let nodes: Api<Node> = Api::all(self.new_cluster.clone());
+            match set_node_ready(&nodes, machine, false).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                other => other?,
+            }
+        }
         let cleared = json!({"hasConfiguration": false, "appliedConfiguration": null});
         self.note_on_machine(machine, cleared).await?;
         self.behaviour.carries.lock().unwrap().remove(machine);
@@ -254,9 +261,26 @@ impl Worker {
         let node = serde_json::from_value(node).unwrap();
         match nodes.create(&PostParams::default(), &node).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}
-            other => drop(other?),
+            other => {
+                other?;
+                self.start_pod(machine).await?;
+            }
         }
         set_node_ready(&nodes, machine, true).await
+    }
+
+    /// A Pod that a drain has to move, and that ends at once.
+    async fn start_pod(&self, machine: &str) -> Result<(), kube::Error> {
+        let pods: Api<Pod> = Api::namespaced(self.new_cluster.clone(), "default");
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("on-{machine}")},
+            "spec": {"nodeName": machine, "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "main", "image": "registry.example/main"}]}});
+        let pod = serde_json::from_value(pod).unwrap();
+        match pods.create(&PostParams::default(), &pod).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            other => other.map(drop),
+        }
     }
 }
 

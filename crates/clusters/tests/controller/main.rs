@@ -15,5 +15,6 @@ mod lab;
 mod machine_layer;
 mod mistakes;
 mod races;
+mod reference_defects;
 mod reports;
 mod writes;

@@ -35,6 +35,8 @@ pub(crate) struct Host {
     pub(crate) answers_ssh: bool,
     /// What it runs.
     pub(crate) runs: Option<(NixosConfigurationSpec, Commit)>,
+    /// Whether its Node was removed from its cluster, to which it comes back when it starts anew.
+    pub(crate) was_removed: bool,
     /// When its Node is up again.
     up_at: i64,
 }
@@ -46,6 +48,7 @@ impl Host {
             has_power: true,
             answers_ssh: true,
             runs: None,
+            was_removed: false,
             up_at: 0,
         }
     }
@@ -62,6 +65,7 @@ impl Host {
     pub(crate) fn power(&mut self, on: bool, now: i64) {
         if on && !self.has_power {
             self.up_at = now + BOOT;
+            self.was_removed = false;
         }
         self.has_power = on;
     }
@@ -113,6 +117,7 @@ impl Host {
         if is_change {
             self.up_at = now + BOOT;
             self.runs = Some((spec.clone(), commit));
+            self.was_removed = false;
         }
         report(configuration, "Applied", false, now);
         let status = configuration.status.get_or_insert_default();

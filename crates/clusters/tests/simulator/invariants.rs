@@ -12,8 +12,9 @@ use nico_clusters::plan::Plan;
 use nico_clusters::plan::marks::Marks;
 use nico_clusters::role::Role;
 
+use crate::cluster::{Cluster, joined};
 use crate::host::is_same;
-use crate::world::{Cluster, World};
+use crate::world::World;
 
 /// No machine is in two clusters, and none has a configuration without a claim.
 pub(crate) fn of_world(world: &World) -> Result<(), String> {
@@ -31,7 +32,8 @@ pub(crate) fn of_world(world: &World) -> Result<(), String> {
             }
             let annotations = found.metadata.annotations.as_ref();
             let claimant = annotations.and_then(|all| all.get(labels::CLUSTER_UID));
-            // One that a person deleted and made again lost its claim until the next look.
+            // One that a person deleted and made again lost its claim: nobody can give it back
+            // before the operator looks.
             let may_lack_claim = world.made_again.contains(&name);
             let is_right = match claimant {
                 Some(claimant) => claimant == uid,
@@ -60,15 +62,11 @@ pub(crate) fn of_status(
         return Ok(());
     };
     let name: MachineName = first.parse().unwrap();
-    let is_held = world
-        .machines
-        .get(&name)
-        .filter(|_| !world.made_again.contains(&name))
-        .is_some_and(|machine| {
-            let annotations = machine.metadata.annotations.as_ref();
-            let claimant = annotations.and_then(|all| all.get(labels::CLUSTER_UID));
-            claimant == cluster.object.metadata.uid.as_ref()
-        });
+    let is_held = world.machines.get(&name).is_some_and(|machine| {
+        let annotations = machine.metadata.annotations.as_ref();
+        let claimant = annotations.and_then(|all| all.get(labels::CLUSTER_UID));
+        claimant == cluster.object.metadata.uid.as_ref()
+    });
     let now_first = after.selected_control_plane_machines.first();
     let is_deleted = cluster.object.metadata.deletion_timestamp.is_some();
     if is_held && !is_deleted && now_first.is_some_and(|now| now != first) {
@@ -92,6 +90,8 @@ pub(crate) fn of_plan(
     observed: &Observed,
     plan: &Plan,
 ) -> Result<(), String> {
+    departures(world, number, observed, plan)?;
+    joins(world, number, plan)?;
     let activated: Vec<&NixosConfiguration> = plan
         .actions
         .iter()
@@ -129,6 +129,92 @@ pub(crate) fn of_plan(
     workers(world, number, observed, plan, &nodes, &taken)
 }
 
+/// A machine that works leaves drained, and no control plane that the quorum needs.
+fn departures(
+    world: &World,
+    number: usize,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<(), String> {
+    let Workload::Answers(view) = &observed.workload else {
+        return Ok(());
+    };
+    if observed.cluster.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let mut control_planes = 0;
+    for action in &plan.actions {
+        let (Action::DeleteConfiguration { machine, .. } | Action::DeleteNode { machine, .. }) =
+            action
+        else {
+            continue;
+        };
+        let node = view.nodes.iter().find(|node| node.name == machine.as_str());
+        let Some((node, configuration)) = node.zip(observed.configuration_of(machine)) else {
+            continue;
+        };
+        let pods = view.draining.get(&node.name);
+        let is_drained = node.drain.is_some() && pods.is_some_and(Vec::is_empty);
+        let drains = world.clusters[number].shape.drains;
+        let is_worker = role(configuration) == Role::Worker;
+        if node.ready && drains && is_worker && !is_drained {
+            return Err(format!("{machine} leaves before it is drained"));
+        }
+        if is_worker || !matches!(action, Action::DeleteNode { .. }) {
+            continue;
+        }
+        control_planes += usize::from(node.ready);
+        let others: Vec<bool> = world
+            .etcd(number)
+            .filter(|(member, _)| *member != machine)
+            .map(|(_, works)| works)
+            .collect();
+        let works = others.iter().filter(|works| **works).count();
+        let all = others.len();
+        if tells_the_truth(world, number) && works <= all / 2 {
+            return Err(format!(
+                "control plane {machine} leaves, and {works} of {all} others work"
+            ));
+        }
+    }
+    if control_planes > 1 {
+        return Err(format!("{control_planes} control planes leave at once"));
+    }
+    Ok(())
+}
+
+/// No machine joins with a newer minor version than a control plane that works and stays.
+fn joins(world: &World, number: usize, plan: &Plan) -> Result<(), String> {
+    let stay = &plan.status.selected_control_plane_machines;
+    for action in &plan.actions {
+        let Action::CreateConfiguration(created) = action else {
+            continue;
+        };
+        let commit = usize::from_str_radix(&created.spec.reference, 16).unwrap();
+        let minor = world.commits[commit].minor;
+        let oldest = joined(&world.clusters[number].configurations)
+            .filter(|(_, role)| *role == Role::ControlPlane)
+            .filter(|(machine, _)| stay.iter().any(|name| name == machine.as_str()))
+            .map(|(machine, _)| &world.hosts[&machine])
+            .filter(|host| host.is_up(world.now))
+            .filter_map(|host| Some(host.runs.as_ref()?.1.minor))
+            .min();
+        if oldest.is_some_and(|oldest| minor > oldest) && tells_the_truth(world, number) {
+            return Err(format!(
+                "{} joins with 1.{minor}, beside {oldest:?}",
+                created.spec.machine_ref.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every Node says how it is.
+fn tells_the_truth(world: &World, number: usize) -> bool {
+    let mut nodes = world.clusters[number].nodes.iter();
+    nodes.all(|(machine, node)| node.says_ready == world.hosts[machine].is_up(world.now))
+}
+
 fn control_planes(
     world: &World,
     number: usize,
@@ -152,11 +238,7 @@ fn control_planes(
     let serves = taken
         .iter()
         .any(|taken| taken.node.is_some_and(|node| node.ready));
-    let tells_the_truth = world.clusters[number]
-        .nodes
-        .iter()
-        .all(|(machine, node)| node.says_ready == world.hosts[machine].is_up(world.now));
-    if serves && tells_the_truth && all >= 3 && up - 1 < all / 2 + 1 {
+    if serves && tells_the_truth(world, number) && all >= 3 && up - 1 < all / 2 + 1 {
         return Err(format!(
             "of {all} control planes {up} work, and one more is taken down"
         ));
@@ -288,6 +370,16 @@ fn of_cluster_at_the_end(world: &World, cluster: &Cluster) -> Result<(), String>
             )
         })
     };
+    let stays = |machine: &MachineName| {
+        let mut selected = status.selected_control_plane_machines.iter();
+        selected.any(|name| name == machine.as_str())
+    };
+    let staying = cluster.etcd.iter().filter(|machine| stays(machine)).count();
+    if staying <= cluster.etcd.len() / 2 && !cluster.etcd.is_empty() {
+        // A person deleted the Machines of so many members that their data are lost: what was
+        // done to the others by us is checked step by step.
+        return Ok(());
+    }
     let is_short = condition(kind::MACHINES_SELECTED).is_some_and(|(truth, ..)| truth == "False");
     let is_ready = condition(kind::READY).is_some_and(|(truth, ..)| truth == "True");
     if !is_ready && !is_short {
@@ -323,11 +415,16 @@ fn of_cluster_at_the_end(world: &World, cluster: &Cluster) -> Result<(), String>
         let mut members = cluster.configurations.values();
         members.any(|member| member.spec.machine_ref.name == machine.as_str())
     };
-    for (machine, node) in cluster
-        .nodes
-        .iter()
-        .filter(|(machine, _)| is_member(machine))
-    {
+    for (machine, node) in &cluster.nodes {
+        // Who deletes the Machine of one that leaves has to see to its Node: while the cluster does
+        // not answer, nothing else remembers it.
+        let is_forgotten = world.made_again.contains(machine);
+        if !is_member(machine) {
+            if is_forgotten {
+                continue;
+            }
+            return Err(format!("{machine} left {name}, and its Node is there"));
+        }
         if node.drain.is_some() || node.unschedulable != node.is_cordoned_by_a_person {
             return Err(format!(
                 "{machine} of {name} was left as after a drain: {node:?}"

@@ -3,7 +3,9 @@
 //! two actions, several clusters that want the same machines. After every step the invariants of
 //! a rollout are checked, and once the faults stop every cluster must become what its spec says.
 //!
-//! - [`world`]: machines, clusters, and what the API shows of them
+//! - [`world`]: machines and clusters, and what happens to them
+//! - [`cluster`]: a cluster, its objects, and its Nodes
+//! - [`view`]: what an operator sees
 //! - [`host`]: a machine, and what the machine layer does with it
 //! - [`operator`]: observes, plans, and does one action at a time
 //! - [`events`]: everything that can happen
@@ -14,10 +16,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end here")]
 
+mod cluster;
 mod events;
 mod host;
 mod invariants;
 mod operator;
+mod view;
 mod world;
 
 use std::cell::Cell;

@@ -40,7 +40,6 @@ impl World {
             return Ok(true);
         }
         if let Some(status) = self.clusters[number].operator.status.take() {
-            invariants::of_status(&self.clusters[number], &status, self)?;
             let object = &mut self.clusters[number].object;
             let is_new = object.status.as_ref() != Some(&status);
             object.status = Some(status);
@@ -52,6 +51,7 @@ impl World {
         let observed = self.observe(number);
         let plan = plan::plan(&observed, &Intervals::default(), at(self.now));
         invariants::of_plan(self, number, &observed, &plan)?;
+        invariants::of_status(&self.clusters[number], &plan.status, self)?;
         let is_idle = plan.actions.is_empty()
             && self.clusters[number].object.status.as_ref() == Some(&plan.status);
         let operator = &mut self.clusters[number].operator;
@@ -91,6 +91,7 @@ impl World {
                 if !self.is_as_read(machine, version) {
                     return false;
                 }
+                self.made_again.remove(machine);
                 self.change(machine, |machine| {
                     let labels = machine.labels_mut();
                     labels.insert(labels::CLUSTER.to_owned(), name);
@@ -125,6 +126,14 @@ impl World {
                 if let Some(found) = self.clusters[number].configurations.get_mut(name) {
                     let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now);
                     found.metadata.deletion_timestamp = Some(time);
+                }
+            }
+            Action::DeleteNode { machine, .. } => {
+                let cluster = &mut self.clusters[number];
+                cluster.nodes.remove(machine);
+                cluster.etcd.remove(machine);
+                if let Some(host) = self.hosts.get_mut(machine) {
+                    host.was_removed = true;
                 }
             }
             Action::DrainNode {

@@ -1,22 +1,18 @@
-//! Machines, clusters, and what the API shows of them.
+//! Machines and clusters, and what happens to them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
-use nico_api::kubernetes_cluster::RolloutOrder;
+use nico_api::Machine;
 use nico_api::names::MachineName;
-use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
-use nico_clusters::observed::{
-    Drain, DrainedPod, Etcd, KubeconfigState, Node, Observed, OwnedSecret, Rival, Source, View,
-    Workload,
-};
+use nico_clusters::observed::claimant_uid;
 use nico_clusters::role::Role;
 use serde_json::json;
 
-use crate::events::{Event, Quality, Setup, Shape};
+use crate::cluster::{Cluster, NodeObject, is_leaving, joined};
+use crate::events::{Event, Quality, Setup};
 use crate::host::{Commit, Host};
 use crate::invariants;
 use crate::operator::Operator;
@@ -38,40 +34,12 @@ pub(crate) struct World {
     pub(crate) hosts: BTreeMap<MachineName, Host>,
     /// The Machine objects that exist.
     pub(crate) machines: BTreeMap<MachineName, Arc<Machine>>,
-    /// Machines whose objects a person deleted and made again.
+    /// Machines whose objects a person deleted and made again, and that nobody claimed since.
     pub(crate) made_again: BTreeSet<MachineName>,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) commits: Vec<Commit>,
     story: VecDeque<String>,
     versions: u64,
-}
-
-/// A cluster, its objects, and its Nodes.
-pub(crate) struct Cluster {
-    pub(crate) object: KubernetesCluster,
-    pub(crate) shape: Shape,
-    pub(crate) configurations: BTreeMap<String, NixosConfiguration>,
-    pub(crate) join_token: OwnedSecret,
-    pub(crate) kubeconfig: KubeconfigState,
-    pub(crate) nodes: BTreeMap<MachineName, NodeObject>,
-    /// Number of the commit at the head of its branch.
-    pub(crate) head: usize,
-    pub(crate) operator: Operator,
-    pub(crate) is_gone: bool,
-    last_answer: Option<(i64, Vec<Node>)>,
-}
-
-/// A Node as its API server has it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NodeObject {
-    /// What it said last, which need not be true.
-    pub(crate) says_ready: bool,
-    pub(crate) unschedulable: bool,
-    pub(crate) is_cordoned_by_a_person: bool,
-    pub(crate) drain: Option<Drain>,
-    pub(crate) has_pod: bool,
-    pub(crate) is_held_by_budget: bool,
-    pub(crate) minor: Option<u32>,
 }
 
 impl World {
@@ -285,7 +253,6 @@ impl World {
             }
             if is_there {
                 host.runs = None;
-                cluster.nodes.remove(&machine);
             }
             cluster.configurations.remove(name);
             self.note_configuration(&machine, false);
@@ -314,12 +281,32 @@ impl World {
     }
 
     fn heartbeat(&mut self) {
-        for cluster in &mut self.clusters {
-            for (machine, _) in joined(&cluster.configurations) {
+        for number in 0..self.clusters.len() {
+            let (up, all) = self.quorum(number);
+            let can_join = up > all / 2 || all == 0;
+            let cluster = &mut self.clusters[number];
+            let members: Vec<(MachineName, Role)> = joined(&cluster.configurations).collect();
+            for (name, node) in &mut cluster.nodes {
+                let is_member = members.iter().any(|(member, _)| member == name);
+                node.says_ready &= is_member;
+            }
+            for (machine, role) in members {
                 let host = &self.hosts[&machine];
                 let is_up = host.is_up(self.now);
-                if !is_up && !cluster.nodes.contains_key(&machine) {
+                let is_new = !cluster.nodes.contains_key(&machine);
+                // A Node is there soon after its machine runs something, or not at all: one that
+                // comes when nobody knows of the machine any more is for a person to remove.
+                let claimed = self.machines.get(&machine);
+                let is_claimed = claimed.is_some_and(|it| claimant_uid(it).is_some());
+                let comes_late = is_leaving(&cluster.configurations, &machine) || !is_claimed;
+                if is_new && (!is_up || host.was_removed || comes_late) {
                     continue;
+                }
+                if role == Role::ControlPlane && is_up && !cluster.etcd.contains(&machine) {
+                    if !can_join {
+                        continue;
+                    }
+                    cluster.etcd.insert(machine.clone());
                 }
                 let node = cluster.nodes.entry(machine).or_insert_with(|| NodeObject {
                     has_pod: true,
@@ -348,119 +335,12 @@ impl World {
         }
     }
 
-    /// What an operator sees of a cluster.
-    pub(crate) fn observe(&mut self, number: usize) -> Observed {
-        let workload = self.workload(number);
-        let cluster = &mut self.clusters[number];
-        let is_missing = matches!(cluster.kubeconfig, KubeconfigState::Missing(_));
-        if is_missing && matches!(workload, Workload::Answers(_)) {
-            cluster.kubeconfig = KubeconfigState::Published {
-                uid: "kubeconfig".to_owned(),
-            };
-        }
-        let cluster = &self.clusters[number];
-        let is_published = matches!(cluster.kubeconfig, KubeconfigState::Published { .. });
-        let others = self.clusters.iter().enumerate();
-        let rivals = others
-            .filter(|(other, cluster)| *other != number && !cluster.is_gone)
-            .filter(|(_, cluster)| cluster.object.metadata.deletion_timestamp.is_none())
-            .map(|(_, cluster)| cluster.as_rival());
-        Observed {
-            cluster: cluster.object.clone(),
-            machines: self.machines.clone(),
-            unreadable_machines: BTreeMap::new(),
-            rivals: rivals.collect(),
-            gone_clusters: self
-                .clusters
-                .iter()
-                .filter(|cluster| cluster.is_gone)
-                .map(|cluster| cluster.object.uid().unwrap())
-                .collect::<BTreeSet<String>>(),
-            configurations: cluster.configurations.clone(),
-            configured_by_others: self
-                .clusters
-                .iter()
-                .enumerate()
-                .filter(|(other, _)| *other != number)
-                .flat_map(|(_, other)| other.configurations.values())
-                .map(|configuration| {
-                    let machine = configuration.spec.machine_ref.name.parse().unwrap();
-                    (machine, configuration.name_any())
-                })
-                .collect(),
-            source: Source::Resolved {
-                repository: "https://git.example/clusters.git".parse().unwrap(),
-                commit: format!("{:040x}", cluster.head).parse().unwrap(),
-            },
-            join_token: cluster.join_token.clone(),
-            kubeconfig: cluster.kubeconfig.clone(),
-            workload: if is_published {
-                workload
-            } else {
-                Workload::NotAsked
-            },
-        }
-    }
-
-    fn workload(&mut self, number: usize) -> Workload {
-        let now = self.now;
-        let (up, all) = self.quorum(number);
-        let cluster = &mut self.clusters[number];
-        if all == 0 || up < all / 2 + 1 {
-            let last = cluster.last_answer.clone();
-            return Workload::Unreachable {
-                last_answer: last.as_ref().map(|(second, _)| at(*second)),
-                last_nodes: last.map(|(_, nodes)| nodes),
-                message: "no answer".to_owned(),
-            };
-        }
-        let nodes: Vec<Node> = cluster
-            .nodes
-            .iter()
-            .map(|(name, node)| node.shown(name))
-            .collect();
-        cluster.last_answer = Some((now, nodes.clone()));
-        let draining = cluster
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.drain.is_some())
-            .map(|(name, node)| (name.to_string(), node.pods()));
-        let draining = draining.collect();
-        let members = joined(&cluster.configurations)
-            .filter(|(_, role)| *role == Role::ControlPlane)
-            .map(|(machine, _)| {
-                let is_up = self.hosts[&machine].is_up(now);
-                (machine.to_string(), is_up)
-            });
-        Workload::Answers(View {
-            nodes,
-            not_ready: None,
-            etcd: match cluster.shape.shows_etcd {
-                true => Etcd::Members(members.collect()),
-                false => Etcd::Unseen,
-            },
-            draining,
-        })
-    }
-
-    /// How many control planes of a cluster work, and how many have joined it.
-    pub(crate) fn quorum(&self, number: usize) -> (usize, usize) {
-        let control_planes: Vec<MachineName> = joined(&self.clusters[number].configurations)
-            .filter(|(_, role)| *role == Role::ControlPlane)
-            .map(|(machine, _)| machine)
-            .collect();
-        let up = control_planes
-            .iter()
-            .filter(|machine| self.hosts[*machine].is_up(self.now))
-            .count();
-        (up, control_planes.len())
-    }
-
     /// Has all faults stop, and everybody go on until nothing changes any more.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
         for host in self.hosts.values_mut() {
             host.power(true, self.now);
             host.answers_ssh = true;
+            host.was_removed = false;
         }
         for number in 0..self.hosts.len() {
             let name = self.host_name(number);
@@ -470,7 +350,7 @@ impl World {
         }
         for number in 0..self.clusters.len() {
             let minors = self.control_plane_minors(number);
-            let (lowest, highest) = (minors.iter().min(), minors.iter().max());
+            let highest = minors.iter().max();
             let head_minor = self.commits[self.clusters[number].head].minor;
             self.commits.push(Commit {
                 quality: Quality::Good,
@@ -478,11 +358,6 @@ impl World {
             });
             let head = self.commits.len() - 1;
             let cluster = &mut self.clusters[number];
-            // A machine that joined late may be further ahead than the others may go at once.
-            if highest > lowest.map(|lowest| lowest + 1).as_ref() {
-                let strategy = cluster.object.spec.rollout.as_mut().unwrap();
-                strategy.order = RolloutOrder::ControlPlaneFirst;
-            }
             cluster.head = head;
             cluster.object.spec.paused = false;
             for node in cluster.nodes.values_mut() {
@@ -513,95 +388,4 @@ impl World {
             .filter_map(|(machine, _)| Some(self.hosts[&machine].runs.as_ref()?.1.minor))
             .collect()
     }
-}
-
-impl Cluster {
-    fn new(number: usize, shape: &Shape, now: i64) -> Self {
-        let selector = json!({"matchLabels": {"pool": "all"}});
-        let object = json!({
-            "apiVersion": "nico.homystack.com/v1alpha1", "kind": "KubernetesCluster",
-            "metadata": {"name": format!("c-{number}"), "namespace": "default",
-                "uid": format!("uid-{number}"), "generation": 1,
-                "creationTimestamp": at(now + i64::try_from(number).unwrap())},
-            "spec": {
-                "controlPlane": {"machineSelector": selector, "count": shape.control_planes},
-                "dataPlane": {"machineSelector": selector, "count": shape.workers},
-                "rollout": {
-                    "maxUnavailableWorkers": shape.budget,
-                    "drain": {"enabled": shape.drains},
-                    "onFailure": if shape.rolls_back { "RollBackNode" } else { "Stop" },
-                },
-            },
-        });
-        Self {
-            object: serde_json::from_value(object).unwrap(),
-            shape: shape.clone(),
-            configurations: BTreeMap::new(),
-            join_token: OwnedSecret::Missing,
-            kubeconfig: KubeconfigState::Missing(None),
-            nodes: BTreeMap::new(),
-            head: 0,
-            operator: Operator::default(),
-            is_gone: false,
-            last_answer: None,
-        }
-    }
-
-    fn as_rival(&self) -> Rival {
-        Rival {
-            uid: self.object.uid().unwrap(),
-            created: self.object.metadata.creation_timestamp.as_ref().unwrap().0,
-            control_plane: self.object.spec.control_plane.clone(),
-            data_plane: self.object.spec.data_plane(),
-            started: self
-                .object
-                .status
-                .as_ref()
-                .is_some_and(|status| !status.applied_machines.is_empty()),
-        }
-    }
-}
-
-impl NodeObject {
-    fn shown(&self, name: &MachineName) -> Node {
-        Node {
-            name: name.to_string(),
-            addresses: vec![],
-            ready: self.says_ready,
-            message: "kubelet is silent".to_owned(),
-            unschedulable: self.unschedulable,
-            repels_pods: false,
-            kubelet_version: self.minor.map(|minor| format!("v1.{minor}.0")),
-            drain: self.drain.clone(),
-        }
-    }
-
-    fn pods(&self) -> Vec<DrainedPod> {
-        let pod = DrainedPod {
-            namespace: "default".to_owned(),
-            name: "pod".to_owned(),
-            uid: "uid".to_owned(),
-            is_leaving: false,
-            has_empty_dir: false,
-            held_by: self.is_held_by_budget.then(|| "budget".to_owned()),
-        };
-        self.has_pod.then_some(pod).into_iter().collect()
-    }
-}
-
-/// The machines on which a configuration ever worked, with their roles.
-pub(crate) fn joined(
-    configurations: &BTreeMap<String, NixosConfiguration>,
-) -> impl Iterator<Item = (MachineName, Role)> {
-    configurations
-        .values()
-        .filter(|configuration| {
-            let status = configuration.status.as_ref();
-            status.is_some_and(|status| status.applied_commit.is_some())
-        })
-        .map(|configuration| {
-            let machine = configuration.spec.machine_ref.name.parse().unwrap();
-            let role = configuration.labels().get(labels::ROLE).unwrap();
-            (machine, Role::from_label(role).unwrap())
-        })
 }

@@ -88,13 +88,19 @@ fn obstacle_to_taking_down(
     placed: &[Placed<'_>],
     next: &Placed<'_>,
 ) -> Option<String> {
-    let unwell: Vec<&str> = placed
+    let mut unwell: Vec<&str> = placed
         .iter()
         .filter(|other| other.is_of(Role::ControlPlane))
         .filter(|other| other.member.machine != next.member.machine)
+        .filter(|other| !waits_for_the_others(other))
         .filter(|other| !other.member.is_alive())
         .map(|other| other.member.machine.as_str())
         .collect();
+    let lost = situation
+        .leaving
+        .iter()
+        .filter(|leaving| leaving.is_lost_control_plane());
+    unwell.extend(lost.map(|leaving| leaving.member.machine.as_str()));
     if !unwell.is_empty() {
         return Some(format!("{} is not well", unwell.join(", ")));
     }
@@ -107,6 +113,12 @@ fn obstacle_to_taking_down(
             .map(|why| format!("the API of the cluster is not ready: {why}"))
             .or_else(|| unhealthy_etcd(view)),
     }
+}
+
+/// Whether the machine is to join only when the control planes that are there have changed.
+fn waits_for_the_others(node: &Placed<'_>) -> bool {
+    let is_absent = node.member.configuration == ConfigurationState::Absent;
+    node.stage == Stage::Joining && (is_absent || !node.member.updated)
 }
 
 fn unhealthy_etcd(view: &View) -> Option<String> {

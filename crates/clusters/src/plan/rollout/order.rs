@@ -95,7 +95,7 @@ impl<'a> Change<'a> {
 
 /// A version of Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
+pub(super) struct Version {
     major: u32,
     minor: u32,
     patch: u32,
@@ -103,7 +103,7 @@ struct Version {
 
 impl Version {
     /// Reads `v1.31.4+k3s1`, or the same with less around it.
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         let text = text.trim().trim_start_matches('v');
         let mut numbers = text.splitn(3, '.').map(|part| {
             let end = part
@@ -116,6 +116,11 @@ impl Version {
             minor: numbers.next()??,
             patch: numbers.next().flatten().unwrap_or(0),
         })
+    }
+
+    /// Major and minor version.
+    pub(super) fn minor(self) -> (u32, u32) {
+        (self.major, self.minor)
     }
 }
 
@@ -146,6 +151,7 @@ mod tests {
             configuration: ConfigurationState::Staged((to != "-").then(|| to.to_owned())),
             updated: true,
             runs_wanted: false,
+            runs_commit: false,
             node: NodeState::Ready,
             is_fresh: true,
             seen: Some(Node {

@@ -55,6 +55,7 @@ fn member(line: &str) -> Member {
         configuration,
         updated: !matches!(state, "none" | "new-old" | "old" | "failed"),
         runs_wanted: false,
+        runs_commit: matches!(state, "current" | "arrived"),
         node: match health {
             "down" => NodeState::NotReady("kubelet is silent".to_owned()),
             _ => NodeState::Ready,
@@ -81,6 +82,7 @@ fn member(line: &str) -> Member {
 
 struct Case {
     members: Vec<Member>,
+    leaving: Vec<Leaving>,
     workload: Workload,
     strategy: RolloutStrategy,
     paused: bool,
@@ -97,6 +99,7 @@ impl Case {
                 ..View::default()
             }),
             members,
+            leaving: vec![],
             strategy: RolloutStrategy {
                 drain: DrainStrategy {
                     enabled: false,
@@ -106,6 +109,25 @@ impl Case {
             },
             paused: false,
         }
+    }
+
+    /// Machines that leave, in the words of [`member`]; `gone` before the name of one whose
+    /// Machine is no more.
+    fn leaving(mut self, lines: &[&str]) -> Self {
+        for line in lines {
+            let (line, has_machine) = match line.strip_prefix("gone ") {
+                Some(line) => (line, false),
+                None => (*line, true),
+            };
+            let member = member(line);
+            self.view().nodes.extend(member.seen.clone());
+            self.leaving.push(Leaving {
+                member,
+                has_machine,
+                is_held: has_machine,
+            });
+        }
+        self
     }
 
     fn drained(mut self) -> Self {
@@ -143,6 +165,8 @@ impl Case {
     fn step(&self) -> Step {
         next_step(&Situation {
             members: &self.members,
+            leaving: &self.leaving,
+            is_complete: true,
             workload: &self.workload,
             strategy: &self.strategy,
             attempt: ATTEMPT,
@@ -164,6 +188,8 @@ impl Case {
             Move::Restore { .. } => "restore",
             Move::RollBack(_) => "roll back",
             Move::NoteFailure(_) => "note failure",
+            Move::DeleteNode { .. } => "delete node of",
+            Move::Remove => "remove",
         };
         self.step()
             .moves
@@ -529,4 +555,137 @@ fn a_pause_finishes_the_node_in_hand_and_starts_no_other() {
         paused(&["w-01 arrived ready", "w-02 staged ready"]).moves(),
         ["settle w-01"]
     );
+}
+
+fn pod(name: &str) -> DrainedPod {
+    DrainedPod {
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        uid: "uid".to_owned(),
+        is_leaving: false,
+        has_empty_dir: false,
+        held_by: None,
+    }
+}
+
+#[test]
+fn a_machine_leaves_when_all_others_run_what_is_wanted_and_alone() {
+    let leaving = |lines: &[&str], leaving: &[&str]| Case::of(lines).leaving(leaving).moves();
+    let settled = ["cp-01 current ready", "w-01 current ready"];
+    let two = ["w-02 current ready", "w-03 current ready"];
+    assert_eq!(leaving(&settled, &two), ["remove w-02"]);
+    let changing = ["cp-01 current ready", "w-01 staged ready"];
+    assert_eq!(leaving(&changing, &two), ["activate w-01"]);
+    let down = ["cp-01 current ready", "w-01 current down"];
+    assert_eq!(leaving(&down, &two), NOTHING);
+}
+
+#[test]
+fn a_machine_that_leaves_is_drained_before_its_configuration_is_taken_off() {
+    let settled = ["cp-01 current ready", "w-01 current ready"];
+    let case = Case::of(&settled).drained();
+    let before = case.leaving(&["w-02 current ready"]);
+    assert_eq!(before.moves(), ["drain w-02"]);
+    let state = State::Leaving {
+        is_drain_blocked: false,
+    };
+    assert_eq!(before.step().state, state);
+
+    let draining = |pods| {
+        let mut case = Case::of(&settled)
+            .drained()
+            .leaving(&["w-02 draining ready"]);
+        case.view().draining.insert("w-02".to_owned(), pods);
+        case
+    };
+    assert_eq!(draining(vec![pod("a")]).moves(), ["evict w-02"]);
+    let held = DrainedPod {
+        held_by: Some("budget".to_owned()),
+        ..pod("a")
+    };
+    let held = draining(vec![held]);
+    assert_eq!(held.moves(), NOTHING, "however long it takes");
+    let step = held.step();
+    let state = State::Leaving {
+        is_drain_blocked: true,
+    };
+    assert_eq!(step.state, state);
+    assert!(
+        step.waits_for[0].contains("PodDisruptionBudget budget"),
+        "{step:?}"
+    );
+    assert_eq!(draining(vec![]).moves(), ["remove w-02"]);
+}
+
+#[test]
+fn a_machine_that_is_down_or_has_no_machine_waits_for_nobody() {
+    let changing = ["cp-01 current ready", "w-01 changing ready"];
+    let moves = |leaving: &[&str]| Case::of(&changing).leaving(leaving).moves();
+    assert_eq!(moves(&["w-02 current ready"]), NOTHING);
+    assert_eq!(moves(&["w-02 current down"]), ["remove w-02"]);
+    assert_eq!(
+        moves(&["gone w-02 current ready"]),
+        ["delete node of w-02", "remove w-02"]
+    );
+    let silent = Case::of(&changing).leaving(&["w-02 current down"]).silent();
+    assert_eq!(silent.moves(), NOTHING, "nobody can say that it is down");
+}
+
+#[test]
+fn a_control_plane_leaves_the_cluster_before_it_goes_down_and_only_if_the_quorum_bears_it() {
+    let healthy = |member| (member, true);
+    let moves = |lines: &[&str], leaving: &[&str], etcd: &[(&str, bool)]| {
+        Case::of(lines).leaving(leaving).etcd(etcd).moves()
+    };
+    let two = ["cp-01 current ready", "cp-02 current ready"];
+    let goes = ["delete node of cp-03", "remove cp-03"];
+    let all = ["cp-01", "cp-02", "cp-03"].map(healthy);
+    assert_eq!(moves(&two, &["cp-03 current ready"], &all), goes);
+    let one_is_ill = [healthy("cp-01"), ("cp-02", false), healthy("cp-03")];
+    assert_eq!(moves(&two, &["cp-03 current ready"], &one_is_ill), NOTHING);
+    assert_eq!(
+        moves(&two, &["cp-03 current down"], &one_is_ill),
+        NOTHING,
+        "one of two is no quorum"
+    );
+    let it_is_ill = [healthy("cp-01"), healthy("cp-02"), ("cp-03", false)];
+    assert_eq!(moves(&two, &["cp-03 current down"], &it_is_ill), goes);
+    let two_leave = ["cp-03 current ready", "cp-04 current ready"];
+    assert_eq!(moves(&two, &two_leave, &[]), goes, "one at a time");
+    let in_hand = ["cp-01 current ready", "cp-02 changing down"];
+    assert_eq!(moves(&in_hand, &["cp-03 current down"], &[]), NOTHING);
+}
+
+#[test]
+fn a_paused_cluster_lets_nobody_go_but_whom_it_is_draining() {
+    let paused = |leaving: &str| {
+        let mut case = Case::of(&["cp-01 current ready"])
+            .drained()
+            .leaving(&[leaving]);
+        case.paused = true;
+        case.view().draining.insert("w-02".to_owned(), vec![]);
+        case.moves()
+    };
+    assert_eq!(paused("w-02 current ready"), NOTHING);
+    assert_eq!(paused("w-02 draining ready"), ["remove w-02"]);
+}
+
+#[test]
+fn nobody_joins_with_a_newer_kubernetes_than_the_control_planes_run() {
+    let with_versions = |runs: Option<&str>, wanted: Option<&str>| {
+        let mut case = Case::of(&["cp-01 staged ready", "cp-02 none down", "w-01 none down"]);
+        case.members[0].configuration = ConfigurationState::Staged(wanted.map(ToOwned::to_owned));
+        let node = case.members[0].seen.as_mut().unwrap();
+        node.kubelet_version = runs.map(ToOwned::to_owned);
+        case.moves()
+    };
+    let all_join = ["create cp-02", "create w-01"];
+    let first = with_versions(Some("v1.31.4+k3s1"), Some("1.32.0"));
+    assert_eq!(first, ["activate cp-01"], "those that are there go first");
+    let same = with_versions(Some("v1.31.4+k3s1"), Some("1.31.9"));
+    assert_eq!(same[..2], all_join);
+    assert_eq!(with_versions(None, Some("1.32.0")), ["activate cp-01"]);
+    assert_eq!(with_versions(Some("v1.31.4"), None), ["activate cp-01"]);
+    let current = ["cp-01 current ready", "cp-02 none down", "w-01 none down"];
+    assert_eq!(moves(&current), all_join);
 }

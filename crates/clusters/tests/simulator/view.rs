@@ -1,0 +1,124 @@
+//! What an operator sees of the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+use nico_api::names::MachineName;
+use nico_clusters::observed::{Etcd, KubeconfigState, Node, Observed, Source, View, Workload};
+
+use crate::cluster::joined;
+use crate::world::{World, at};
+
+impl World {
+    /// What an operator sees of a cluster.
+    pub(crate) fn observe(&mut self, number: usize) -> Observed {
+        let workload = self.workload(number);
+        let cluster = &mut self.clusters[number];
+        let is_missing = matches!(cluster.kubeconfig, KubeconfigState::Missing(_));
+        if is_missing && matches!(workload, Workload::Answers(_)) {
+            cluster.kubeconfig = KubeconfigState::Published {
+                uid: "kubeconfig".to_owned(),
+            };
+        }
+        let cluster = &self.clusters[number];
+        let is_published = matches!(cluster.kubeconfig, KubeconfigState::Published { .. });
+        let others = self.clusters.iter().enumerate();
+        let rivals = others
+            .filter(|(other, cluster)| *other != number && !cluster.is_gone)
+            .filter(|(_, cluster)| cluster.object.metadata.deletion_timestamp.is_none())
+            .map(|(_, cluster)| cluster.as_rival());
+        Observed {
+            cluster: cluster.object.clone(),
+            machines: self.machines.clone(),
+            unreadable_machines: BTreeMap::new(),
+            rivals: rivals.collect(),
+            gone_clusters: self
+                .clusters
+                .iter()
+                .filter(|cluster| cluster.is_gone)
+                .map(|cluster| cluster.object.uid().unwrap())
+                .collect::<BTreeSet<String>>(),
+            configurations: cluster.configurations.clone(),
+            configured_by_others: self
+                .clusters
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != number)
+                .flat_map(|(_, other)| other.configurations.values())
+                .map(|configuration| {
+                    let machine = configuration.spec.machine_ref.name.parse().unwrap();
+                    (machine, configuration.name_any())
+                })
+                .collect(),
+            source: Source::Resolved {
+                repository: "https://git.example/clusters.git".parse().unwrap(),
+                commit: format!("{:040x}", cluster.head).parse().unwrap(),
+            },
+            join_token: cluster.join_token.clone(),
+            kubeconfig: cluster.kubeconfig.clone(),
+            workload: if is_published {
+                workload
+            } else {
+                Workload::NotAsked
+            },
+        }
+    }
+
+    fn workload(&mut self, number: usize) -> Workload {
+        let now = self.now;
+        let (up, all) = self.quorum(number);
+        if all == 0 || up < all / 2 + 1 {
+            let last = self.clusters[number].last_answer.clone();
+            return Workload::Unreachable {
+                last_answer: last.as_ref().map(|(second, _)| at(*second)),
+                last_nodes: last.map(|(_, nodes)| nodes),
+                message: "no answer".to_owned(),
+            };
+        }
+        let cluster = &mut self.clusters[number];
+        let nodes: Vec<Node> = cluster
+            .nodes
+            .iter()
+            .map(|(name, node)| node.shown(name))
+            .collect();
+        cluster.last_answer = Some((now, nodes.clone()));
+        let draining = cluster
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.drain.is_some())
+            .map(|(name, node)| (name.to_string(), node.pods()));
+        let draining = draining.collect();
+        let shows_etcd = cluster.shape.shows_etcd;
+        let members: BTreeMap<String, bool> = self
+            .etcd(number)
+            .map(|(machine, works)| (machine.to_string(), works))
+            .collect();
+        Workload::Answers(View {
+            nodes,
+            not_ready: None,
+            etcd: match shows_etcd {
+                true => Etcd::Members(members),
+                false => Etcd::Unseen,
+            },
+            draining,
+        })
+    }
+
+    /// How many etcd members of a cluster work, and how many there are.
+    pub(crate) fn quorum(&self, number: usize) -> (usize, usize) {
+        let up = self.etcd(number).filter(|(_, works)| *works).count();
+        (up, self.clusters[number].etcd.len())
+    }
+
+    /// Whether each etcd member of a cluster works.
+    pub(crate) fn etcd(&self, number: usize) -> impl Iterator<Item = (&MachineName, bool)> {
+        let cluster = &self.clusters[number];
+        let runs: BTreeSet<MachineName> = joined(&cluster.configurations)
+            .map(|(machine, _)| machine)
+            .collect();
+        cluster.etcd.iter().map(move |machine| {
+            let works = runs.contains(machine) && self.hosts[machine].is_up(self.now);
+            (machine, works)
+        })
+    }
+}
