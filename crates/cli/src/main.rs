@@ -9,6 +9,7 @@ mod connection;
 mod crds;
 mod duration;
 mod faults;
+mod mesh;
 mod operator;
 mod plan;
 mod reference;
@@ -38,6 +39,8 @@ enum Command {
     Operator(Box<operator::Arguments>),
     Status(status::Arguments),
     Plan(plan::Arguments),
+    /// Keep pod CIDRs as egress rules of Netmaker.
+    Mesh(mesh::Arguments),
     /// Print the CustomResourceDefinitions, or write them into a folder.
     Crds(crds::Arguments),
     /// Serve an embedded Kubernetes API, for development and tests.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Operator(arguments) => operator::run(*arguments).map(done),
         Command::Status(arguments) => status::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
+        Command::Mesh(arguments) => mesh::run(arguments).map(done),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Build(arguments) => return build::run(&arguments),
         Command::Crds(arguments) => crds::run(arguments).map(done),
@@ -109,8 +113,8 @@ fn name_the_variable(mut error: clap::Error) -> clap::Error {
     };
     let mut command = Arguments::command();
     command.build();
-    let variable = command
-        .get_subcommands()
+    let variable = all(&command)
+        .into_iter()
         .flat_map(clap::Command::get_arguments)
         .filter(|candidate| candidate.to_string() == *argument)
         .filter_map(clap::Arg::get_env)
@@ -126,6 +130,12 @@ fn name_the_variable(mut error: clap::Error) -> clap::Error {
         );
     }
     error
+}
+
+/// A command and all below it.
+fn all(command: &clap::Command) -> Vec<&clap::Command> {
+    let below = command.get_subcommands().flat_map(all);
+    std::iter::once(command).chain(below).collect()
 }
 
 /// What went wrong, and under it why, one cause a line. A cause that the line before tells

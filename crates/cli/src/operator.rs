@@ -16,7 +16,7 @@ use nico_runtime::telemetry;
 use prometheus_client::registry::Registry;
 use tracing::info;
 
-pub(crate) use settings::Arguments;
+pub(crate) use settings::{Arguments, LogFormat};
 
 const LEASE: &str = "nico-operator";
 

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -60,12 +61,45 @@ enum Renewal {
     Lost,
 }
 
+/// Tells a leader whether it may still write.
+///
+/// A process that was stopped for a while does not know that its Lease ran out meanwhile; who asks
+/// the fence before each write, and ends the write in time, never writes beside a successor.
+#[derive(Clone, Debug)]
+pub struct Fence(Option<Held>);
+
+#[derive(Clone, Debug)]
+struct Held {
+    /// When the renewal that was granted last was asked for; none when the Lease is lost.
+    renewed: watch::Receiver<Option<Instant>>,
+    timing: Timing,
+}
+
+impl Fence {
+    /// The fence of a process that needs no Lease.
+    pub const fn open() -> Self {
+        Self(None)
+    }
+
+    /// Until when a write that begins now must have ended, if there is a limit; `None` when none
+    /// may begin.
+    pub fn write_deadline(&self) -> Option<Option<Instant>> {
+        let Some(held) = &self.0 else {
+            return Some(None);
+        };
+        let renewed = (*held.renewed.borrow())?;
+        (renewed.elapsed() < held.timing.renew_deadline)
+            .then_some(Some(renewed + held.timing.lease))
+    }
+}
+
 /// Leadership. The Lease is renewed in the background until [`Leadership::release`] or until
 /// it is lost.
 #[derive(Debug)]
 pub struct Leadership {
     candidate: Candidate,
     lost: CancellationToken,
+    renewed: watch::Sender<Option<Instant>>,
     renewal: tokio::task::JoinHandle<()>,
 }
 
@@ -89,9 +123,10 @@ impl Candidate {
     /// Waits until this process holds the Lease; `None` when `shutdown` comes first.
     pub async fn lead(self, shutdown: &CancellationToken) -> Option<Leadership> {
         let mut sighting = None;
-        loop {
+        let asked = loop {
+            let asked = Instant::now();
             match self.try_acquire(&mut sighting).await {
-                Ok(true) => break,
+                Ok(true) => break asked,
                 Ok(false) => {}
                 Err(error) => warn!(%error, lease = self.name, "cannot acquire the lease"),
             }
@@ -99,13 +134,15 @@ impl Candidate {
                 () = tokio::time::sleep(self.timing.retry) => {}
                 () = shutdown.cancelled() => return None,
             }
-        }
+        };
         info!(lease = self.name, identity = self.identity, "leading");
         let lost = CancellationToken::new();
-        let renewal = tokio::spawn(self.clone().renew(lost.clone()));
+        let renewed = watch::Sender::new(Some(asked));
+        let renewal = tokio::spawn(self.clone().renew(asked, renewed.clone(), lost.clone()));
         Some(Leadership {
             candidate: self,
             lost,
+            renewed,
             renewal,
         })
     }
@@ -144,13 +181,21 @@ impl Candidate {
         self.write(lease, self.held(Some(spec))).await
     }
 
-    async fn renew(self, lost: CancellationToken) {
-        let mut renewed = Instant::now();
+    async fn renew(
+        self,
+        mut renewed: Instant,
+        told: watch::Sender<Option<Instant>>,
+        lost: CancellationToken,
+    ) {
         loop {
             tokio::time::sleep(self.timing.retry).await;
+            let asked = Instant::now();
             let left = self.timing.renew_deadline.saturating_sub(renewed.elapsed());
             match tokio::time::timeout(left, self.try_renew()).await {
-                Ok(Ok(Renewal::Done)) => renewed = Instant::now(),
+                Ok(Ok(Renewal::Done)) => {
+                    renewed = asked;
+                    told.send_replace(Some(asked));
+                }
                 Ok(Ok(Renewal::Lost)) => {
                     warn!(lease = self.name, "another process took the lease");
                     break;
@@ -163,6 +208,7 @@ impl Candidate {
                 break;
             }
         }
+        told.send_replace(None);
         lost.cancel();
     }
 
@@ -233,10 +279,19 @@ impl Leadership {
         self.lost.clone()
     }
 
+    /// What to ask before each write.
+    pub fn fence(&self) -> Fence {
+        Fence(Some(Held {
+            renewed: self.renewed.subscribe(),
+            timing: self.candidate.timing,
+        }))
+    }
+
     /// Ends the leadership and frees the Lease, so that another process need not wait for it
     /// to run out.
     pub async fn release(self) {
         self.renewal.abort();
+        self.renewed.send_replace(None);
         if self.lost.is_cancelled() {
             return;
         }
@@ -245,6 +300,13 @@ impl Leadership {
             Ok(Err(error)) => warn!(%error, lease = self.candidate.name, "lease not released"),
             Err(_) => warn!(lease = self.candidate.name, "lease not released in time"),
         }
+    }
+}
+
+/// Who lets go of the leadership without freeing the Lease renews it no longer.
+impl Drop for Leadership {
+    fn drop(&mut self) {
+        self.renewal.abort();
     }
 }
 

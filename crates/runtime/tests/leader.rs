@@ -106,3 +106,20 @@ async fn of_many_candidates_exactly_one_leads() {
     }
     assert_eq!(leaders, 1);
 }
+
+#[tokio::test]
+async fn a_fence_is_open_while_the_lease_is_held_and_closed_after() {
+    let server = ControlPlane::start().await.unwrap();
+    let client = server.client().await.unwrap();
+    let leadership = lead(candidate(&client, "first")).await;
+    let fence = leadership.fence();
+    let deadline = fence.write_deadline().unwrap().unwrap();
+    assert!(deadline <= tokio::time::Instant::now() + TIMING.lease);
+
+    leadership.release().await;
+    assert!(fence.write_deadline().is_none());
+    assert_eq!(
+        nico_runtime::leader::Fence::open().write_deadline(),
+        Some(None)
+    );
+}

@@ -150,7 +150,7 @@ impl Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(super) enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }

@@ -1,0 +1,193 @@
+//! `nico mesh`: pod CIDRs as egress rules of Netmaker.
+
+mod settings;
+mod table;
+
+use std::process;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use kube::{Client, Config};
+use nico_mesh::netmaker::Netmaker;
+use nico_mesh::{Mesh, Metrics, Parts};
+use nico_runtime::context::Context;
+use nico_runtime::events::Events;
+use nico_runtime::leader::{Candidate, Fence, Timing};
+use nico_runtime::server::{self, Readiness};
+use nico_runtime::shutdown::{self, SecondSignal};
+use nico_runtime::telemetry;
+use prometheus_client::registry::Registry;
+use tracing::info;
+
+use settings::{Common, Run};
+
+/// The program's name in Events.
+const REPORTER: &str = "kaput-not";
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Keep the egress rules of this cluster.
+    Run(Box<Run>),
+    /// Show what would change, and change nothing.
+    Plan(Box<Common>),
+    /// Show every egress rule of this cluster.
+    List(Box<Common>),
+    /// Remove every egress rule of this cluster. Stop `nico mesh run` before, which would make
+    /// them again.
+    Cleanup(Box<Cleanup>),
+}
+
+#[derive(Args)]
+struct Cleanup {
+    #[command(flatten)]
+    common: Common,
+    /// Ask nothing.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Registers every metric of the mesh.
+pub(crate) fn register_metrics(registry: &mut Registry) -> Metrics {
+    Metrics::register(registry)
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match arguments.command {
+            Command::Run(arguments) => keep(*arguments).await,
+            Command::Plan(common) => plan(&common).await,
+            Command::List(common) => list(&common).await,
+            Command::Cleanup(arguments) => cleanup(&arguments).await,
+        }
+    })
+}
+
+async fn keep(arguments: Run) -> anyhow::Result<()> {
+    telemetry::start(arguments.log_format.into(), "info,kube=warn")?;
+    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
+    let settings = arguments.settings()?;
+    let election = arguments.election()?;
+    let mut registry = Registry::default();
+    let metrics = register_metrics(&mut registry);
+    let netmaker = netmaker(&arguments.common, metrics.clone())?;
+    let client = kubernetes().await?;
+
+    let readiness = Readiness::default();
+    let metrics_address =
+        server::serve_metrics(arguments.metrics_port, registry, stop.clone()).await?;
+    let probes_address =
+        server::serve_probes(arguments.health_check_port, readiness.clone(), stop.clone()).await?;
+    info!(%metrics_address, %probes_address, cluster = settings.cluster.name(), "started");
+
+    let context = Context {
+        events: Events::new(client.clone(), REPORTER),
+        client: client.clone(),
+        shutdown: stop.child_token(),
+        namespace: election.namespace.clone(),
+    };
+    let mut parts = Parts {
+        netmaker,
+        settings,
+        fence: Fence::open(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+    };
+    if !election.is_enabled {
+        metrics.leads(true);
+        return Ok(nico_mesh::run(context, parts).await?);
+    }
+    // A stand-by that waits is as ready as it gets.
+    readiness.set(true);
+    let identity = arguments.identity.clone().unwrap_or_else(identity);
+    let timing = Timing::default();
+    let candidate = Candidate::new(client, &election.namespace, &election.id, &identity, timing);
+    let Some(leadership) = candidate.lead(&stop).await else {
+        return Ok(());
+    };
+    metrics.leads(true);
+    readiness.set(false);
+    parts.fence = leadership.fence();
+    let lost = leadership.lost();
+    tokio::select! {
+        // Somebody else leads now: whatever is in hand must end at once.
+        () = lost.cancelled() => bail!("the lease {} was lost", election.id),
+        result = nico_mesh::run(context, parts) => result?,
+    }
+    leadership.release().await;
+    metrics.leads(false);
+    info!("ended");
+    Ok(())
+}
+
+async fn plan(common: &Common) -> anyhow::Result<()> {
+    let mesh = mesh(common)?;
+    let plan = mesh.plan(kubernetes().await?).await?;
+    table::print_plan(&plan);
+    Ok(())
+}
+
+async fn list(common: &Common) -> anyhow::Result<()> {
+    let mesh = mesh(common)?;
+    let plan = mesh.plan(kubernetes().await?).await?;
+    table::print_rules(&plan);
+    Ok(())
+}
+
+async fn cleanup(arguments: &Cleanup) -> anyhow::Result<()> {
+    let mesh = mesh(&arguments.common)?;
+    let rules = mesh.rules().await?;
+    table::print_deletions(&rules);
+    if rules.is_empty() {
+        return Ok(());
+    }
+    if !arguments.yes && !table::confirm("Remove them?")? {
+        bail!("nothing was removed");
+    }
+    let removed = mesh.remove(rules).await;
+    table::print_removed(&removed);
+    if !removed.failed.is_empty() {
+        bail!("{} rules could not be removed", removed.failed.len());
+    }
+    Ok(())
+}
+
+fn mesh(common: &Common) -> anyhow::Result<Mesh> {
+    let netmaker = netmaker(common, Metrics::default())?;
+    Ok(Mesh::new(netmaker, common.settings()?))
+}
+
+fn netmaker(common: &Common, metrics: Metrics) -> anyhow::Result<Netmaker> {
+    Netmaker::new(&common.client()?, metrics).context("cannot make a client of Netmaker")
+}
+
+/// `KUBECONFIG` if it is set, else the cluster that this runs in, else the usual kubeconfig.
+async fn kubernetes() -> anyhow::Result<Client> {
+    let is_set = std::env::var_os("KUBECONFIG").is_some_and(|files| !files.is_empty());
+    let config = match Config::incluster() {
+        Ok(config) if !is_set => config,
+        _ => Config::from_kubeconfig(&kube::config::KubeConfigOptions::default())
+            .await
+            .context("cannot find a Kubernetes API: set KUBECONFIG, or run in a cluster")?,
+    };
+    Client::try_from(config).context("cannot use the kubeconfig")
+}
+
+/// A name that no other process has: host, process, and when it started.
+fn identity() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let started = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{}_{}_{}", host.trim(), process::id(), started.as_nanos())
+}

@@ -1,0 +1,789 @@
+//! The rules of planning, as tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::nodes::{Cidrs, KubeNode};
+use crate::ownership;
+
+const NOW: i64 = 1_800_000_000;
+
+/// An edit by hand.
+type Change = fn(&mut Rule);
+
+/// A mesh in the making. Ids are numbers.
+struct World {
+    nodes: BTreeMap<NodeName, KubeNode>,
+    hosts: Vec<Host>,
+    members: Vec<Member>,
+    networks: Vec<NetworkName>,
+    rules: Vec<Rule>,
+    policy: Policy,
+}
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("a range")
+}
+
+fn cluster() -> Cluster {
+    Cluster::new("prod").expect("a name")
+}
+
+fn world() -> World {
+    World {
+        nodes: BTreeMap::new(),
+        hosts: Vec::new(),
+        members: Vec::new(),
+        networks: vec!["net".into()],
+        rules: Vec::new(),
+        policy: Policy {
+            cluster: cluster(),
+            cidrs: Vec::new(),
+            max_deletes: Share::HALF,
+        },
+    }
+}
+
+/// `w-1` is member 11 of host 1, with 10.42.1.0/24; and so on.
+fn of_nodes(count: u128) -> World {
+    (1..=count).fold(world(), |world, number| {
+        world
+            .node(&format!("w-{number}"), &[&format!("10.42.{number}.0/24")])
+            .host(number, &format!("w-{number}"), &[number * 10 + 1])
+    })
+}
+
+impl World {
+    fn node(mut self, name: &str, cidrs: &[&str]) -> Self {
+        let node = KubeNode {
+            cidrs: Cidrs::Known(cidrs.iter().map(|cidr| net(cidr)).collect()),
+            created: Timestamp::UNIX_EPOCH,
+        };
+        self.nodes.insert(name.into(), node);
+        self
+    }
+
+    fn young(mut self, name: &str) -> Self {
+        let node = self.nodes.get_mut(name).expect("a Node");
+        node.created = Timestamp::from_second(NOW - 60).expect("a time");
+        self
+    }
+
+    fn host(mut self, number: u128, name: &str, members: &[u128]) -> Self {
+        self.hosts.push(Host {
+            id: id(number),
+            name: name.into(),
+            nodes: members.iter().copied().map(id).collect(),
+        });
+        for member in members {
+            self.members.push(Member {
+                id: id(*member),
+                host: id(number),
+                network: "net".into(),
+                is_leaving: false,
+                is_live: true,
+            });
+        }
+        self
+    }
+
+    fn member(mut self, number: u128, change: impl FnOnce(&mut Member)) -> Self {
+        let member = self
+            .members
+            .iter_mut()
+            .find(|member| member.id == id(number));
+        change(member.expect("a member"));
+        self
+    }
+
+    /// A rule just as it should be, made at `number` seconds.
+    fn rule(
+        mut self,
+        number: u128,
+        node: &str,
+        index: usize,
+        count: usize,
+        member: u128,
+        range: &str,
+    ) -> Self {
+        self.rules.push(Rule {
+            id: id(number),
+            network: "net".into(),
+            name: ownership::rule_name(&node.into(), index, count).into(),
+            owner: Owner::of(&cluster().description(index), &cluster()),
+            range: Some(net(range)),
+            nodes: [(id(member), METRIC)].into(),
+            has_more: false,
+            nat: false,
+            is_on: true,
+            created: Timestamp::from_second(i64::try_from(number).expect("a time"))
+                .expect("a time"),
+        });
+        self
+    }
+
+    fn in_sync(self, number: u128) -> Self {
+        let (node, range) = (format!("w-{number}"), format!("10.42.{number}.0/24"));
+        self.rule(100 + number, &node, 0, 1, number * 10 + 1, &range)
+    }
+
+    fn changed(mut self, number: u128, change: impl FnOnce(&mut Rule)) -> Self {
+        let rule = self.rules.iter_mut().find(|rule| rule.id == id(number));
+        change(rule.expect("a rule"));
+        self
+    }
+
+    fn without_node(mut self, name: &str) -> Self {
+        self.nodes.remove(name);
+        self
+    }
+
+    fn without_host(mut self, number: u128) -> Self {
+        self.hosts.retain(|host| host.id != id(number));
+        self.members.retain(|member| member.host != id(number));
+        self
+    }
+
+    fn plan(self) -> Plan {
+        let observed = Observed {
+            nodes: Arc::new(self.nodes),
+            hosts: Arc::new(self.hosts),
+            members: Arc::new(self.members),
+            networks: self.networks,
+            rules: self.rules,
+        };
+        plan(
+            &observed,
+            &self.policy,
+            Timestamp::from_second(NOW).expect("a time"),
+        )
+    }
+
+    /// Each action in a few words.
+    fn actions(self) -> Vec<String> {
+        self.plan().actions.iter().map(words).collect()
+    }
+}
+
+fn words(action: &Action) -> String {
+    match action {
+        Action::Create(wanted) => format!("create {} {}", wanted.node, wanted.cidr),
+        Action::Update {
+            rule,
+            wanted,
+            drift,
+        } => {
+            let drift: Vec<&str> = drift.iter().copied().map(Drift::as_str).collect();
+            format!(
+                "update {} {} {}",
+                rule.as_u128(),
+                wanted.node,
+                drift.join("+")
+            )
+        }
+        Action::Delete(deletion) => {
+            format!("delete {} {:?}", deletion.rule.as_u128(), deletion.why)
+        }
+    }
+}
+
+#[test]
+fn each_cidr_in_each_network_of_the_host_gets_a_rule() {
+    let mut world = world()
+        .node("w-1", &["10.42.1.0/24", "fd00:42:1::/64"])
+        .host(1, "w-1", &[11, 12])
+        .member(12, |member| member.network = "other".into());
+    world.networks.push("other".into());
+    assert_eq!(
+        world.actions(),
+        [
+            "create w-1 10.42.1.0/24",
+            "create w-1 fd00:42:1::/64",
+            "create w-1 10.42.1.0/24",
+            "create w-1 fd00:42:1::/64",
+        ]
+    );
+}
+
+#[test]
+fn a_rule_that_the_go_program_wrote_is_taken_over_without_a_write() {
+    let plan = of_nodes(2).in_sync(1).in_sync(2).plan();
+    assert!(plan.is_settled());
+    assert_eq!(
+        plan.rules[&NetworkName::from("net")].of(RuleState::InSync),
+        2
+    );
+}
+
+#[test]
+fn a_network_that_is_not_looked_at_gets_no_rule() {
+    let world = world()
+        .node("w-1", &["10.42.1.0/24"])
+        .host(1, "w-1", &[11, 12])
+        .member(12, |member| member.network = "hidden".into());
+    assert_eq!(world.actions(), ["create w-1 10.42.1.0/24"]);
+}
+
+/// D3: only the range was compared.
+#[test]
+fn d03_every_drift_is_repaired_in_place() {
+    let cases: [(&str, Change); 9] = [
+        ("name", |rule| rule.name = "mine now".into()),
+        ("description", |rule| {
+            rule.owner = Owner::Us {
+                index: 0,
+                is_exact: false,
+            }
+        }),
+        ("range", |rule| rule.range = None),
+        ("range", |rule| rule.range = Some(net("10.99.0.0/16"))),
+        ("nodes", |rule| rule.nodes = [(id(11), 100)].into()),
+        ("nodes", |rule| {
+            rule.nodes = [(id(11), METRIC), (id(99), METRIC)].into();
+        }),
+        ("nat", |rule| rule.nat = true),
+        ("status", |rule| rule.is_on = false),
+        ("tags or domain", |rule| rule.has_more = true),
+    ];
+    for (drift, change) in cases {
+        let actions = of_nodes(1).in_sync(1).changed(101, change).actions();
+        assert_eq!(actions, [format!("update 101 w-1 {drift}")]);
+    }
+}
+
+/// D4: the rule of a CIDR that the Node lost stayed, and the others were still "(1/2)".
+#[test]
+fn d04_fewer_cidrs_leave_no_rule_behind() {
+    let world = of_nodes(1).rule(101, "w-1", 0, 2, 11, "10.42.1.0/24").rule(
+        102,
+        "w-1",
+        1,
+        2,
+        11,
+        "fd00:42:1::/64",
+    );
+    assert_eq!(
+        world.actions(),
+        ["update 101 w-1 name", "delete 102 Leftover"]
+    );
+}
+
+/// D5: a rule whose node was taken out was never seen again.
+#[test]
+fn d05_a_rule_with_nobody_in_it_is_still_ours() {
+    let emptied = |rule: &mut Rule| rule.nodes = [].into();
+    let world = of_nodes(2).in_sync(1).in_sync(2).changed(101, emptied);
+    assert_eq!(world.actions(), ["update 101 w-1 nodes"]);
+    let gone = of_nodes(2)
+        .in_sync(1)
+        .in_sync(2)
+        .changed(101, emptied)
+        .without_node("w-1")
+        .without_host(1);
+    assert_eq!(gone.actions(), ["delete 101 NodeGone"]);
+}
+
+/// D6: a create that seemed to have failed left duplicates.
+#[test]
+fn d06_of_duplicates_the_oldest_stays() {
+    let world = of_nodes(1)
+        .rule(103, "w-1", 0, 1, 11, "10.42.1.0/24")
+        .rule(101, "w-1", 0, 1, 11, "10.42.1.0/24")
+        .rule(102, "w-1", 0, 1, 11, "10.99.1.0/24");
+    assert_eq!(
+        world.actions(),
+        ["delete 103 Duplicate", "delete 102 Duplicate"]
+    );
+}
+
+/// D7, D27: a machine that was installed anew has a second host of its name, and its rules were
+/// deleted and made again, which loses the access policies that name them.
+#[test]
+fn d07_of_two_hosts_of_a_name_the_live_one_takes_the_rules_over() {
+    let world = of_nodes(1)
+        .in_sync(1)
+        .host(9, "w-1", &[91])
+        .member(11, |member| member.is_live = false);
+    assert_eq!(world.actions(), ["update 101 w-1 nodes"]);
+}
+
+#[test]
+fn two_live_hosts_of_a_name_change_nothing() {
+    let plan = of_nodes(2)
+        .in_sync(1)
+        .in_sync(2)
+        .rule(150, "w-1", 3, 4, 91, "10.99.0.0/24")
+        .host(9, "w-1", &[91])
+        .plan();
+    assert!(plan.is_settled());
+    assert_eq!(plan.nodes[&NodeName::from("w-1")], NodeState::Ambiguous);
+    assert_eq!(plan.rules[&NetworkName::from("net")].of(RuleState::Held), 2);
+}
+
+#[test]
+fn two_dead_hosts_of_a_name_change_nothing() {
+    let dead = |member: &mut Member| member.is_live = false;
+    let world = of_nodes(1)
+        .in_sync(1)
+        .host(9, "w-1", &[91])
+        .member(11, dead)
+        .member(91, dead);
+    assert!(world.plan().is_settled());
+}
+
+/// D14: an empty or partial answer deleted every rule.
+#[test]
+fn d14_an_empty_list_deletes_nothing() {
+    let mut without_hosts = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
+    without_hosts.hosts.clear();
+    without_hosts.members.clear();
+    let plan = without_hosts.plan();
+    assert!(plan.actions.is_empty());
+    assert!(matches!(
+        plan.withheld,
+        Some((Withheld::EmptyList("hosts of Netmaker"), _))
+    ));
+
+    let mut without_nodes = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
+    without_nodes.nodes.clear();
+    let plan = without_nodes.plan();
+    assert!(plan.actions.is_empty());
+    assert!(matches!(
+        plan.withheld,
+        Some((Withheld::EmptyList("Nodes of Kubernetes"), _))
+    ));
+
+    // Hosts without their nodes, and nodes without their hosts.
+    let mut without_members = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
+    without_members.members.clear();
+    assert!(without_members.plan().actions.is_empty());
+    let mut without_hosts = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
+    without_hosts.hosts.truncate(1);
+    assert!(without_hosts.plan().is_settled());
+}
+
+/// D14: no pass deletes more than it may.
+#[test]
+fn d14_too_many_deletions_are_none() {
+    let gone = |count: u128, gone: u128| {
+        let world = (1..=count).fold(of_nodes(count), World::in_sync);
+        (1..=gone).fold(world, |world, number| {
+            world
+                .without_node(&format!("w-{number}"))
+                .without_host(number)
+        })
+    };
+    assert_eq!(gone(12, 6).actions().len(), 6);
+    let plan = gone(12, 7).plan();
+    assert!(plan.actions.is_empty());
+    let (reason, deletions) = plan.withheld.expect("a reason");
+    assert_eq!(
+        reason,
+        Withheld::TooMany {
+            deletions: 7,
+            ours: 12,
+            allowed: 6
+        }
+    );
+    assert_eq!(deletions.len(), 7);
+    let mut allowed = gone(12, 7);
+    allowed.policy.max_deletes = Share::ALL;
+    assert_eq!(allowed.actions().len(), 7);
+    assert_eq!(gone(10, 9).actions().len(), 9);
+}
+
+/// What is needed is written even when deletions are withheld.
+#[test]
+fn withheld_deletions_keep_nobody_waiting() {
+    let world = (2..=13).fold(of_nodes(13), World::in_sync);
+    let world = (3..=13).fold(world, |world, number| {
+        world.without_node(&format!("w-{number}"))
+    });
+    let plan = world.plan();
+    assert!(plan.withheld.is_some());
+    assert_eq!(plan.actions.len(), 1);
+}
+
+/// D15: two clusters without a name deleted each other's rules.
+#[test]
+fn d15_rules_of_another_cluster_are_never_touched() {
+    let other = |rule: &mut Rule| rule.owner = Owner::Others;
+    let world = of_nodes(1)
+        .in_sync(1)
+        .rule(102, "w-9", 0, 1, 99, "10.42.9.0/24")
+        .changed(102, other);
+    assert!(world.plan().is_settled());
+    let twin = of_nodes(1)
+        .rule(102, "w-1", 0, 1, 11, "10.42.1.0/24")
+        .changed(102, other);
+    assert_eq!(twin.actions(), ["create w-1 10.42.1.0/24"]);
+}
+
+/// D20: a node that leaves counted like one that stays.
+#[test]
+fn d20_a_node_that_leaves_counts_no_more() {
+    let leaving = |member: &mut Member| member.is_leaving = true;
+    let rejoined = world()
+        .node("w-1", &["10.42.1.0/24"])
+        .host(1, "w-1", &[11, 12])
+        .member(11, leaving)
+        .in_sync(1);
+    assert_eq!(rejoined.actions(), ["update 101 w-1 nodes"]);
+    let left = of_nodes(1).member(11, leaving).in_sync(1);
+    assert_eq!(left.actions(), ["delete 101 HostGone"]);
+}
+
+/// D28: the rules of a network that was deleted stayed for good.
+#[test]
+fn d28_rules_of_a_network_without_nodes_go() {
+    let mut world = of_nodes(2)
+        .in_sync(1)
+        .rule(102, "w-1", 0, 1, 77, "10.42.1.0/24");
+    world.networks.push("deleted".into());
+    let world = world.changed(102, |rule| rule.network = "deleted".into());
+    assert_eq!(
+        world.actions(),
+        ["create w-2 10.42.2.0/24", "delete 102 HostGone"]
+    );
+}
+
+#[test]
+fn a_host_that_came_back_takes_its_rules_over() {
+    let world = of_nodes(1).rule(101, "w-1", 0, 1, 5, "10.42.1.0/24");
+    assert_eq!(world.actions(), ["update 101 w-1 nodes"]);
+}
+
+#[test]
+fn a_node_with_another_name_takes_the_rule_of_its_range_over() {
+    let world = world()
+        .node("new", &["10.42.1.0/24"])
+        .host(2, "new", &[21])
+        .rule(101, "old", 0, 1, 11, "10.42.1.0/24");
+    assert_eq!(world.actions(), ["update 101 new name+nodes"]);
+}
+
+#[test]
+fn nodes_that_swap_their_cidrs_keep_their_rules() {
+    let world = of_nodes(2)
+        .node("w-1", &["10.42.2.0/24"])
+        .node("w-2", &["10.42.1.0/24"])
+        .in_sync(1)
+        .in_sync(2);
+    assert_eq!(
+        world.actions(),
+        ["update 101 w-1 range", "update 102 w-2 range"]
+    );
+}
+
+#[test]
+fn a_young_node_without_cidrs_or_host_keeps_its_rules() {
+    let without_cidrs = || of_nodes(2).in_sync(1).in_sync(2).node("w-1", &[]);
+    assert!(without_cidrs().young("w-1").plan().is_settled());
+    assert_eq!(without_cidrs().actions(), ["delete 101 Leftover"]);
+    let without_host = || of_nodes(2).in_sync(1).in_sync(2).without_host(1);
+    assert!(without_host().young("w-1").plan().is_settled());
+    assert_eq!(without_host().actions(), ["delete 101 HostGone"]);
+}
+
+#[test]
+fn a_cidr_that_is_none_changes_nothing() {
+    let mut world = of_nodes(2).in_sync(1).in_sync(2);
+    let node = world.nodes.get_mut("w-1").expect("a Node");
+    node.cidrs = Cidrs::Unreadable("10.42".into());
+    let plan = world.plan();
+    assert!(plan.is_settled());
+    assert_eq!(
+        plan.nodes[&NodeName::from("w-1")],
+        NodeState::UnreadableCidrs
+    );
+}
+
+/// D22: there was no way to say which ranges may be written.
+#[test]
+fn d22_a_cidr_outside_of_what_is_allowed_is_not_written() {
+    let mut world = of_nodes(2);
+    world.policy.cidrs = vec![net("10.42.2.0/23")];
+    let plan = world.plan();
+    assert_eq!(
+        plan.actions.iter().map(words).collect::<Vec<_>>(),
+        ["create w-2 10.42.2.0/24"]
+    );
+    assert_eq!(plan.nodes[&NodeName::from("w-1")], NodeState::Refused);
+}
+
+#[test]
+fn rules_of_others_in_the_way_are_told_of_and_left_alone() {
+    let others = |rule: &mut Rule| rule.owner = Owner::Others;
+    let base = || of_nodes(2).in_sync(1).in_sync(2);
+    for (range, overlaps) in [
+        ("10.42.1.0/24", true),
+        ("10.42.1.128/25", true),
+        ("10.0.0.0/8", true),
+        ("0.0.0.0/0", true),
+        ("10.43.0.0/16", false),
+        ("fd00::/8", false),
+    ] {
+        let plan = base()
+            .rule(150, "x", 0, 1, 99, range)
+            .changed(150, others)
+            .plan();
+        assert!(plan.is_settled(), "{range}");
+        assert_eq!(!plan.overlaps.is_empty(), overlaps, "{range}");
+    }
+}
+
+#[test]
+fn the_same_world_gives_the_same_plan() {
+    let world = || {
+        of_nodes(5)
+            .in_sync(2)
+            .rule(110, "w-3", 0, 1, 77, "10.42.3.0/24")
+    };
+    assert_eq!(world().plan(), world().plan());
+}
+
+/// Applies a plan to the rules, as a server would.
+fn apply(observed: &mut Observed, actions: &[Action], number: &mut u128) {
+    for action in actions {
+        let written = |wanted: &Wanted, rule: Uuid, created: i64| Rule {
+            id: rule,
+            network: wanted.network.clone(),
+            name: ownership::rule_name(&wanted.node, wanted.index, wanted.count).into(),
+            owner: Owner::of(&cluster().description(wanted.index), &cluster()),
+            range: Some(wanted.cidr),
+            nodes: [(wanted.member, METRIC)].into(),
+            has_more: false,
+            nat: false,
+            is_on: true,
+            created: Timestamp::from_second(created).expect("a time"),
+        };
+        match action {
+            Action::Create(wanted) => {
+                *number += 1;
+                observed.rules.push(written(wanted, id(*number), NOW));
+            }
+            Action::Update { rule, wanted, .. } => {
+                let found = observed.rules.iter_mut().find(|found| found.id == *rule);
+                let found = found.expect("a rule that is updated is there");
+                assert!(
+                    matches!(found.owner, Owner::Us { .. }),
+                    "a rule of somebody else is updated"
+                );
+                let created = found.created.as_second();
+                *found = written(wanted, *rule, created);
+            }
+            Action::Delete(deletion) => {
+                let index = observed
+                    .rules
+                    .iter()
+                    .position(|found| found.id == deletion.rule);
+                let found = observed
+                    .rules
+                    .remove(index.expect("a rule that is deleted is there"));
+                assert!(
+                    matches!(found.owner, Owner::Us { .. }),
+                    "a rule of somebody else is deleted"
+                );
+            }
+        }
+    }
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+    fn nodes() -> impl Strategy<Value = BTreeMap<NodeName, KubeNode>> {
+        let node = (
+            proptest::sample::subsequence(vec![1_u8, 2, 3, 4, 5], 0..3),
+            any::<bool>(),
+        );
+        proptest::collection::btree_map(proptest::sample::select(&NAMES[..]), node, 1..4).prop_map(
+            |nodes| {
+                let nodes = nodes.into_iter().map(|(name, (cidrs, is_young))| {
+                    let cidrs = cidrs
+                        .iter()
+                        .map(|number| net(&format!("10.42.{number}.0/24")));
+                    let age = if is_young { 10 } else { 10_000 };
+                    let created = Timestamp::from_second(NOW - age).expect("a time");
+                    let node = KubeNode {
+                        cidrs: Cidrs::Known(cidrs.collect()),
+                        created,
+                    };
+                    (NodeName::from(name), node)
+                });
+                nodes.collect()
+            },
+        )
+    }
+
+    fn hosts() -> impl Strategy<Value = (Vec<Host>, Vec<Member>)> {
+        let member = (any::<bool>(), any::<bool>(), any::<bool>(), 0..10_u8);
+        let host = (
+            proptest::sample::select(&NAMES[..]),
+            proptest::collection::vec(member, 0..3),
+        );
+        proptest::collection::vec(host, 1..6).prop_map(|hosts| {
+            let mut listed = (Vec::new(), Vec::new());
+            for (number, (name, members)) in (1_u128..).zip(hosts) {
+                let mut ids = Vec::new();
+                for (other, (is_live, is_leaving, in_other, missing)) in (1_u128..).zip(members) {
+                    let member = id(number * 10 + other);
+                    ids.push(member);
+                    // Now and then a list lacks an entry.
+                    if missing > 0 {
+                        listed.1.push(Member {
+                            id: member,
+                            host: id(number),
+                            network: if in_other { "other" } else { "net" }.into(),
+                            is_leaving,
+                            is_live,
+                        });
+                    }
+                }
+                listed.0.push(Host {
+                    id: id(number),
+                    name: name.into(),
+                    nodes: ids.into(),
+                });
+            }
+            listed
+        })
+    }
+
+    fn rules() -> impl Strategy<Value = Vec<Rule>> {
+        let rule = (
+            (
+                any::<bool>(),
+                0..3_i64,
+                proptest::sample::select(&NAMES[..]),
+            ),
+            proptest::collection::vec(11..40_u128, 0..2),
+            (
+                proptest::option::of(1..6_u8),
+                any::<bool>(),
+                any::<bool>(),
+                any::<bool>(),
+            ),
+        );
+        proptest::collection::vec(rule, 0..12).prop_map(|rules| {
+            let numbered = (1000_u128..).zip(rules);
+            numbered
+                .map(
+                    |(number, ((is_ours, index, name), members, (range, nat, is_on, in_other)))| {
+                        Rule {
+                            id: id(number),
+                            network: if in_other { "other" } else { "net" }.into(),
+                            name: format!("{name} pods ({}/2)", index + 1).into(),
+                            owner: if is_ours {
+                                Owner::Us {
+                                    index,
+                                    is_exact: true,
+                                }
+                            } else {
+                                Owner::Others
+                            },
+                            range: range.map(|range| net(&format!("10.42.{range}.0/24"))),
+                            nodes: members
+                                .into_iter()
+                                .map(|member| (id(member), METRIC))
+                                .collect(),
+                            has_more: false,
+                            nat,
+                            is_on,
+                            created: Timestamp::from_second(i64::try_from(number).expect("a time"))
+                                .expect("a time"),
+                        }
+                    },
+                )
+                .collect()
+        })
+    }
+
+    fn observed() -> impl Strategy<Value = Observed> {
+        (nodes(), hosts(), rules()).prop_map(|(nodes, (hosts, members), rules)| Observed {
+            nodes: Arc::new(nodes),
+            hosts: Arc::new(hosts),
+            members: Arc::new(members),
+            networks: vec!["net".into(), "other".into()],
+            rules,
+        })
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            cluster: cluster(),
+            cidrs: Vec::new(),
+            max_deletes: Share::ALL,
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(NOW).expect("a time")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+
+        /// One pass is enough, whatever was there; what is in doubt and what is others' stays.
+        #[test]
+        fn a_plan_that_was_done_leaves_nothing_to_do(mut observed in observed()) {
+            let before = observed.clone();
+            let first = plan(&observed, &policy(), now());
+            apply(&mut observed, &first.actions, &mut 5000);
+            let second = plan(&observed, &policy(), now());
+            prop_assert_eq!(&second.actions, &Vec::new());
+            for rule in before.rules.iter().filter(|rule| rule.owner == Owner::Others) {
+                prop_assert!(observed.rules.contains(rule));
+            }
+            let ready = second.rules.values().map(|counts| counts.of(RuleState::InSync)).sum::<usize>();
+            let wanted = super::super::desired::desired(&observed, &policy(), now()).wanted.len();
+            prop_assert_eq!(ready, wanted);
+        }
+
+        /// A pass that ends anywhere, with any of its writes done or not, is made good by the next.
+        #[test]
+        fn a_plan_that_was_half_done_is_finished_by_the_next(
+            mut observed in observed(),
+            done in proptest::collection::vec(0..3_u8, 40),
+        ) {
+            let first = plan(&observed, &policy(), now());
+            let mut number = 5000;
+            for (action, times) in first.actions.iter().zip(done) {
+                // A create whose answer was lost may be sent twice.
+                let times = if matches!(action, Action::Create(_)) { times } else { times.min(1) };
+                for _ in 0..times {
+                    apply(&mut observed, std::slice::from_ref(action), &mut number);
+                }
+            }
+            let second = plan(&observed, &policy(), now());
+            apply(&mut observed, &second.actions, &mut number);
+            prop_assert_eq!(plan(&observed, &policy(), now()).actions, Vec::new());
+        }
+
+        /// Nothing of a Node in doubt is written or deleted.
+        #[test]
+        fn doubt_deletes_nothing(observed in observed()) {
+            let plan = plan(&observed, &policy(), now());
+            for action in &plan.actions {
+                let node = match action {
+                    Action::Create(wanted) | Action::Update { wanted, .. } => Some(&wanted.node),
+                    Action::Delete(deletion) => deletion.node.as_ref(),
+                };
+                let state = node.and_then(|node| plan.nodes.get(node));
+                prop_assert!(!matches!(
+                    state,
+                    Some(NodeState::Ambiguous | NodeState::Inconsistent | NodeState::Refused)
+                ), "{action:?} with {state:?}");
+            }
+        }
+    }
+}

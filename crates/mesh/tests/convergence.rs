@@ -1,0 +1,572 @@
+//! The controller against a Kubernetes API and a Netmaker that both change all the time, fail, and
+//! lose their leader: when the trouble ends there is exactly what should be, and nobody else's rule
+//! was touched.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::Method;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use nico_mesh::ownership::Cluster;
+use nico_mesh::{Metrics, Parts, Settings, Share};
+use nico_runtime::context::Context;
+use nico_runtime::events::Events;
+use nico_runtime::leader::{Candidate, Fence, Timing};
+use nico_runtime::server::Readiness;
+use nico_sandbox::netmaker::{Fault, FaultRule, NetmakerServer, Rule};
+use nico_testbed::ControlPlane;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use support::{PASSWORD, USER, server, settings};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Fast enough for a test: a Lease lasts whole seconds.
+const TIMING: Timing = Timing {
+    lease: Duration::from_secs(1),
+    renew_deadline: Duration::from_millis(700),
+    retry: Duration::from_millis(100),
+};
+const MARK: &str = "Managed by kaput-not (DO NOT EDIT): cluster=test ";
+
+struct Lab {
+    control_plane: ControlPlane,
+    client: Client,
+    netmaker: NetmakerServer,
+}
+
+/// What a rule of ours is, without its id.
+type Is = (
+    String,
+    String,
+    String,
+    String,
+    BTreeMap<String, i64>,
+    bool,
+    bool,
+);
+
+impl Lab {
+    async fn start() -> Self {
+        let control_plane = ControlPlane::start().await.unwrap();
+        let client = control_plane.client().await.unwrap();
+        let netmaker = server().await;
+        netmaker.add_network("other", "10.101.0.0/16");
+        Self {
+            control_plane,
+            client,
+            netmaker,
+        }
+    }
+
+    fn parts(&self, fence: Fence) -> Parts {
+        let client = settings(&self.netmaker, Duration::from_secs(2));
+        Parts {
+            netmaker: nico_mesh::netmaker::Netmaker::new(&client, Metrics::default()).unwrap(),
+            settings: Settings {
+                cluster: Cluster::new("test").unwrap(),
+                resync: Duration::from_millis(500),
+                max_deletes: Share::ALL,
+                ..Settings::default()
+            },
+            fence,
+            metrics: Metrics::default(),
+            readiness: Readiness::default(),
+        }
+    }
+
+    fn context(&self, shutdown: CancellationToken) -> Context {
+        Context {
+            client: self.client.clone(),
+            events: Events::new(self.client.clone(), "kaput-not"),
+            shutdown,
+            namespace: "default".to_owned(),
+        }
+    }
+
+    /// A process that wants to lead, leads, and begins anew when it lost its Lease.
+    fn replica(&self, identity: &str) -> JoinHandle<()> {
+        let candidate = Candidate::new(
+            self.client.clone(),
+            "default",
+            "kaput-not",
+            identity,
+            TIMING,
+        );
+        let context = self.context(CancellationToken::new());
+        let client = settings(&self.netmaker, Duration::from_secs(2));
+        let mesh = self.parts(Fence::open()).settings;
+        tokio::spawn(async move {
+            loop {
+                let Some(leadership) = candidate.clone().lead(&context.shutdown).await else {
+                    return;
+                };
+                let parts = Parts {
+                    netmaker: nico_mesh::netmaker::Netmaker::new(&client, Metrics::default())
+                        .unwrap(),
+                    settings: mesh.clone(),
+                    fence: leadership.fence(),
+                    metrics: Metrics::default(),
+                    readiness: Readiness::default(),
+                };
+                tokio::select! {
+                    () = leadership.lost().cancelled_owned() => {}
+                    _ = nico_mesh::run(context.clone(), parts) => {}
+                }
+            }
+        })
+    }
+
+    async fn add_node(&self, name: &str, cidrs: &[String]) {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "spec": {"podCIDR": cidrs.first(), "podCIDRs": cidrs},
+        }))
+        .unwrap();
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+    }
+
+    async fn remove_node(&self, name: &str) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        nodes.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        let networks = ["net", "other"];
+        networks
+            .iter()
+            .flat_map(|network| self.netmaker.rules(network))
+            .collect()
+    }
+
+    fn ours(&self) -> Vec<Is> {
+        let ours = self
+            .rules()
+            .into_iter()
+            .filter(|rule| rule.description.starts_with(MARK));
+        let mut ours: Vec<Is> = ours.map(is).collect();
+        ours.sort();
+        ours
+    }
+
+    fn others(&self) -> BTreeMap<String, Rule> {
+        let others = self
+            .rules()
+            .into_iter()
+            .filter(|rule| !rule.description.starts_with(MARK));
+        others.map(|rule| (rule.id.clone(), rule)).collect()
+    }
+
+    async fn eventually(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !holds(self) {
+            assert!(
+                Instant::now() < end,
+                "waited for: {what}; there is {:#?}",
+                self.ours()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn is(rule: Rule) -> Is {
+    (
+        rule.network,
+        rule.name,
+        rule.description,
+        rule.range,
+        rule.nodes,
+        rule.nat,
+        rule.status,
+    )
+}
+
+fn wanted(network: &str, node: &str, member: &str, cidrs: &[String]) -> Vec<Is> {
+    let count = cidrs.len();
+    cidrs
+        .iter()
+        .enumerate()
+        .map(|(index, cidr)| {
+            (
+                network.to_owned(),
+                format!("{node} pods ({}/{count})", index + 1),
+                format!("{MARK}index={index}"),
+                cidr.clone(),
+                BTreeMap::from([(member.to_owned(), 500)]),
+                false,
+                true,
+            )
+        })
+        .collect()
+}
+
+fn cidrs(number: usize, dual: bool) -> Vec<String> {
+    let mut cidrs = vec![format!("10.42.{number}.0/24")];
+    if dual {
+        cidrs.push(format!("fd00:42:{number:x}::/64"));
+    }
+    cidrs
+}
+
+fn foreign(network: &str, range: &str, description: &str) -> Value {
+    json!({"name": "x pods (1/1)", "network": network, "description": description, "range": range, "nodes": {}})
+}
+
+#[tokio::test]
+async fn rules_follow_the_nodes() {
+    let lab = Lab::start().await;
+    let host = lab.netmaker.add_host("w-1", &["net"]);
+    let member = lab.netmaker.nodes(&host, "net").remove(0);
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(nico_mesh::run(
+        lab.context(shutdown.clone()),
+        lab.parts(Fence::open()),
+    ));
+
+    lab.add_node("w-1", &cidrs(1, true)).await;
+    let both = wanted("net", "w-1", &member, &cidrs(1, true));
+    lab.eventually("the rules of a new Node", |lab| lab.ours() == both)
+        .await;
+
+    // D2: what was edited by hand is repaired at the next turn.
+    let edited = lab.rules().remove(0).id;
+    lab.netmaker.edit_rule(&edited, |rule| rule.status = false);
+    lab.eventually("a rule that is on again", |lab| lab.ours() == both)
+        .await;
+    assert!(
+        lab.rules().iter().any(|rule| rule.id == edited),
+        "the rule kept its id"
+    );
+    lab.netmaker.remove_rule(&edited);
+    lab.eventually("a rule that was removed by hand", |lab| lab.ours() == both)
+        .await;
+
+    // Another Node, so that the first may go.
+    lab.netmaker.add_host("w-2", &["net"]);
+    lab.add_node("w-2", &cidrs(2, false)).await;
+    lab.eventually("the rules of a second Node", |lab| lab.ours().len() == 3)
+        .await;
+    // D12: a Node that goes takes its rules along.
+    lab.remove_node("w-1").await;
+    lab.eventually("no rule of a Node that is gone", |lab| {
+        lab.ours().len() == 1
+    })
+    .await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+    drop(lab.control_plane);
+}
+
+/// D1: a Node that came before its host waited for ever.
+#[tokio::test]
+async fn d01_a_node_that_comes_before_its_host_gets_its_rules() {
+    let lab = Lab::start().await;
+    let running = tokio::spawn(nico_mesh::run(
+        lab.context(CancellationToken::new()),
+        lab.parts(Fence::open()),
+    ));
+    lab.add_node("w-1", &cidrs(1, false)).await;
+    lab.eventually("a pass", |lab| {
+        lab.netmaker
+            .seen()
+            .iter()
+            .any(|seen| seen.path == "/api/v1/egress")
+    })
+    .await;
+    lab.netmaker.add_host("w-1", &["net"]);
+    lab.eventually("the rule", |lab| lab.ours().len() == 1)
+        .await;
+    running.abort();
+}
+
+/// D6: answers that are lost leave no duplicates.
+#[tokio::test]
+async fn d06_lost_answers_leave_no_duplicates() {
+    let lab = Lab::start().await;
+    for fault in [Fault::SilentAfter, Fault::Truncated, Fault::SilentAfter] {
+        let rule = FaultRule::new("/api/v1/egress", fault)
+            .on(Method::POST)
+            .times(1);
+        lab.netmaker.faults().add(rule);
+    }
+    for number in 1..=3 {
+        lab.netmaker.add_host(&format!("w-{number}"), &["net"]);
+        lab.add_node(&format!("w-{number}"), &cidrs(number, false))
+            .await;
+    }
+    let running = tokio::spawn(nico_mesh::run(
+        lab.context(CancellationToken::new()),
+        lab.parts(Fence::open()),
+    ));
+    lab.eventually("three rules after three lost answers", |lab| {
+        lab.netmaker.faults().pending() == 0 && lab.ours().len() == 3
+    })
+    .await;
+    running.abort();
+}
+
+/// D18: a server that cannot be reached at the start is waited for.
+#[tokio::test]
+async fn d18_an_outage_at_the_start_is_waited_for() {
+    let lab = Lab::start().await;
+    lab.netmaker
+        .faults()
+        .add(FaultRule::new("/", Fault::bad_gateway()).times(4));
+    lab.netmaker.add_host("w-1", &["net"]);
+    lab.add_node("w-1", &cidrs(1, false)).await;
+    let running = tokio::spawn(nico_mesh::run(
+        lab.context(CancellationToken::new()),
+        lab.parts(Fence::open()),
+    ));
+    lab.eventually("the rule", |lab| lab.ours().len() == 1)
+        .await;
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing() {
+    let lab = Lab::start().await;
+    lab.netmaker.add_host("w-1", &["net"]);
+    lab.add_node("w-1", &cidrs(1, false)).await;
+    let mut parts = lab.parts(Fence::open());
+    parts.settings.dry_run = true;
+    let running = tokio::spawn(nico_mesh::run(lab.context(CancellationToken::new()), parts));
+    let passes = |lab: &Lab| {
+        let seen = lab.netmaker.seen();
+        seen.iter()
+            .filter(|seen| seen.path == "/api/v1/egress")
+            .count()
+    };
+    lab.eventually("some passes", |lab| passes(lab) >= 4).await;
+    assert!(
+        !lab.netmaker
+            .seen()
+            .iter()
+            .any(nico_sandbox::netmaker::Seen::is_write)
+    );
+    running.abort();
+}
+
+/// The state that the trouble is made in.
+struct Story {
+    random: StdRng,
+    nodes: BTreeMap<String, Vec<String>>,
+    /// Every host that ever was, with its name.
+    hosts: Vec<(String, String)>,
+}
+
+impl Story {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            nodes: BTreeMap::new(),
+            hosts: Vec::new(),
+        }
+    }
+
+    fn some<T: Clone>(&mut self, items: &[T]) -> Option<T> {
+        let count = items.len();
+        (count > 0).then(|| items[self.random.random_range(0..count)].clone())
+    }
+
+    async fn step(&mut self, lab: &Lab) {
+        let number = self.random.random_range(1..8_usize);
+        let name = format!("w-{number}");
+        let dual = self.random.random_bool(0.5);
+        match self.random.random_range(0..12) {
+            0 | 1 if !self.nodes.contains_key(&name) => {
+                lab.add_node(&name, &cidrs(number, dual)).await;
+                self.nodes.insert(name, cidrs(number, dual));
+            }
+            2 if self.nodes.len() > 1 && self.nodes.remove(&name).is_some() => {
+                lab.remove_node(&name).await;
+            }
+            3 | 4 => {
+                let networks: &[&str] = if dual { &["net", "other"] } else { &["net"] };
+                let host = lab.netmaker.add_host(&name, networks);
+                self.hosts.push((host, name));
+            }
+            5 => {
+                if let Some((host, _)) = self.some(&self.hosts.clone()) {
+                    lab.netmaker.remove_host(&host);
+                }
+            }
+            6 => {
+                if let Some((host, _)) = self.some(&self.hosts.clone()) {
+                    lab.netmaker.rename_host(&host, &name);
+                }
+            }
+            7 => {
+                if let Some((host, _)) = self.some(&self.hosts.clone()) {
+                    lab.netmaker.leave(&host, "net", dual);
+                    lab.netmaker.join(&host, "net");
+                }
+            }
+            8 => {
+                let ours: Vec<Rule> = lab
+                    .rules()
+                    .into_iter()
+                    .filter(|rule| rule.description.starts_with(MARK))
+                    .collect();
+                if let Some(rule) = self.some(&ours) {
+                    self.edit(lab, &rule.id);
+                }
+            }
+            9 => {
+                if let Some((host, _)) = self.some(&self.hosts.clone()) {
+                    lab.netmaker.set_online(&host, dual);
+                }
+            }
+            10 => self.fault(lab),
+            _ => lab.netmaker.end_tokens(),
+        }
+    }
+
+    fn edit(&mut self, lab: &Lab, id: &str) {
+        match self.random.random_range(0..6) {
+            0 => lab.netmaker.remove_rule(id),
+            1 => lab
+                .netmaker
+                .edit_rule(id, |rule| rule.range = "10.99.0.0/16".to_owned()),
+            2 => lab.netmaker.edit_rule(id, |rule| rule.nodes.clear()),
+            3 => lab
+                .netmaker
+                .edit_rule(id, |rule| rule.name = "by hand".to_owned()),
+            4 => lab.netmaker.edit_rule(id, |rule| rule.nat = true),
+            _ => {
+                let copy = lab.rules().into_iter().find(|rule| rule.id == id);
+                if let Some(rule) = copy {
+                    let body = json!({"name": rule.name, "network": rule.network, "description": rule.description,
+                        "range": rule.range, "nodes": rule.nodes});
+                    lab.netmaker.add_rule(USER, &body);
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, lab: &Lab) {
+        let faults = [
+            Fault::bad_gateway(),
+            Fault::Truncated,
+            Fault::SilentAfter,
+            Fault::SilentBefore,
+            Fault::html(200),
+            Fault::unknown_path(),
+            Fault::json("[]"),
+            Fault::TokensEnd,
+            Fault::AnswerAfter {
+                status: 500,
+                media_type: "application/json",
+                body: "{}".to_owned(),
+            },
+        ];
+        let paths = [
+            "/api/hosts",
+            "/api/nodes",
+            "/api/networks",
+            "/api/v1/egress",
+            "/api/users",
+        ];
+        let fault = self.some(&faults).unwrap_or(Fault::Truncated);
+        let path = self.some(&paths).unwrap_or("/");
+        lab.netmaker
+            .faults()
+            .add(FaultRule::new(path, fault).times(1));
+    }
+
+    /// Ends the trouble: every Node has one host, and that is in a network.
+    fn settle(&mut self, lab: &Lab) -> Vec<Is> {
+        lab.netmaker.faults().clear();
+        for (host, _) in &self.hosts {
+            lab.netmaker.remove_host(host);
+        }
+        let mut all = Vec::new();
+        for (name, cidrs) in &self.nodes {
+            let host = lab.netmaker.add_host(name, &["net", "other"]);
+            for network in ["net", "other"] {
+                let member = lab.netmaker.nodes(&host, network).remove(0);
+                all.extend(wanted(network, name, &member, cidrs));
+            }
+        }
+        all.sort();
+        all
+    }
+}
+
+async fn trouble(seed: u64) {
+    let lab = Lab::start().await;
+    lab.netmaker.add_account("somebody", PASSWORD);
+    for (network, range, text) in [
+        ("net", "10.42.1.0/24", "mine"),
+        (
+            "net",
+            "10.42.2.0/24",
+            "Managed by kaput-not (DO NOT EDIT): index=0",
+        ),
+        (
+            "other",
+            "10.42.3.0/24",
+            "Managed by kaput-not (DO NOT EDIT): cluster=test2 index=0",
+        ),
+        ("other", "0.0.0.0/0", ""),
+    ] {
+        lab.netmaker
+            .add_rule("somebody", &foreign(network, range, text))
+            .unwrap();
+    }
+    let others = lab.others();
+    assert_eq!(others.len(), 4);
+
+    let mut story = Story::new(seed);
+    lab.add_node("w-9", &cidrs(9, false)).await;
+    story.nodes.insert("w-9".to_owned(), cidrs(9, false));
+    let mut replicas = vec![lab.replica("first"), lab.replica("second")];
+    for step in 0..40 {
+        story.step(&lab).await;
+        if step % 10 == 9 {
+            // Killed: it frees no Lease and ends no write.
+            let killed = replicas.remove(0);
+            killed.abort();
+            replicas.push(lab.replica(&format!("replica-{step}")));
+        }
+        let pause = story.random.random_range(0..60);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    let all = story.settle(&lab);
+    lab.eventually(&format!("what should be, with seed {seed}"), |lab| {
+        lab.ours() == all
+    })
+    .await;
+    assert_eq!(lab.others(), others, "seed {seed}");
+    let names: BTreeSet<String> = lab.rules().into_iter().map(|rule| rule.id).collect();
+    assert_eq!(names.len(), all.len() + others.len());
+    for replica in replicas {
+        replica.abort();
+    }
+}
+
+macro_rules! seeds {
+    ($($name:ident: $seed:expr),*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            trouble($seed).await;
+        })*
+    };
+}
+
+mod whatever_happens {
+    use super::trouble;
+
+    seeds!(it_ends_as_it_should_1: 1, it_ends_as_it_should_2: 2, it_ends_as_it_should_3: 3, it_ends_as_it_should_4: 4);
+}
