@@ -148,7 +148,7 @@ async fn guest(server: &ApiServer, client: &kube::Client, rules: Value) -> Resul
     }))?;
     bindings.create(&parameters, &binding).await?;
     let request = TokenRequest {
-        spec: TokenRequestSpec::default(),
+        spec: Some(TokenRequestSpec::default()),
         ..TokenRequest::default()
     };
     let answer = accounts

@@ -45,7 +45,9 @@ fn print_objects(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let folder = folder.to_str().context("the path is not UTF-8")?;
     let repository = load::disk::load(&root)?;
-    let built = build::build(&repository, if folder.is_empty() { "." } else { folder });
+    let folder = if folder.is_empty() { "." } else { folder };
+    let built = build::build(&repository, folder)
+        .with_context(|| format!("{} holds no kustomization", arguments.path.display()))?;
     let mut findings = built.findings;
     let own = repository.findings.iter();
     findings.extend(

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use nico_gitops::graph::Graph;
 use nico_gitops::report::{self, Report};
-use nico_gitops::{Severity, build, load, rules};
+use nico_gitops::{Severity, load, rules};
 
 /// The exit code for what is neither right nor wrong.
 pub(crate) const COULD_NOT_CHECK: u8 = 3;
@@ -71,9 +72,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn check(arguments: &Arguments) -> anyhow::Result<u8> {
     let repository = load::disk::load(&arguments.path)?;
-    let mut findings = repository.findings.clone();
-    findings.extend(build::findings(&repository));
-    let report = Report::new(&repository, findings);
+    let graph = Graph::new(&repository);
+    let report = Report::new(&repository, rules::check(&repository, &graph));
     print(&match arguments.format {
         Format::Text => report::text(&report, io::stdout().is_terminal()),
         Format::Json => report::json(&report),

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match parse().command {
         Command::Operator(arguments) => operator::run(*arguments).map(done),
-        Command::Status(arguments) => status::run(arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Mesh(arguments) => mesh::run(arguments).map(done),
         Command::Check(arguments) => return check::run(&arguments),

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     connection: Connection,
 }
 
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let (client, namespace) = arguments.connection.open().await?;
         let scope = Scope {

@@ -1,5 +1,7 @@
 //! Rules of what Pods may ask for: limit ranges and priorities.
 
+use std::cmp::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::status::Cause;
@@ -91,7 +93,7 @@ fn validate_order(limit: &Value, path: &str) -> Vec<Cause> {
     for (low, high, blamed, low_name, high_name) in ORDER {
         for (resource, least) in fields(&limit[*low]) {
             let (least, most) = (text(least), text(&limit[*high][resource]));
-            if quantity::compare(least, most).is_some_and(|order| order.is_gt()) {
+            if quantity::compare(least, most).is_some_and(Ordering::is_gt) {
                 let field = format!("{path}.{blamed}[{resource}]");
                 let why =
                     format!("{low_name} value {least} is greater than {high_name} value {most}");

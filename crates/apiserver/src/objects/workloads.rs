@@ -180,7 +180,7 @@ pub fn share_problem(value: &Value) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn defaulted(plural: &str, spec: Value) -> Value {
+    fn defaulted(plural: &str, spec: &Value) -> Value {
         let registry = crate::registry::Registry::new();
         let kind = registry.find("apps", "v1", plural).unwrap();
         let mut object = json!({"spec": spec});
@@ -217,7 +217,7 @@ mod tests {
                     "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": 1}}),
             ),
         ] {
-            let spec = defaulted(plural, json!({field: given}));
+            let spec = defaulted(plural, &json!({field: given}));
             assert_eq!(spec[field], whole, "{plural}");
         }
     }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn the_claims_of_a_stateful_set_are_whole_objects() {
         let claim = json!({"metadata": {"name": "data"}, "spec": {}});
-        let spec = defaulted("statefulsets", json!({"volumeClaimTemplates": [claim]}));
+        let spec = defaulted("statefulsets", &json!({"volumeClaimTemplates": [claim]}));
         let claim = &spec["volumeClaimTemplates"][0];
         assert_eq!(claim["kind"], "PersistentVolumeClaim");
         assert_eq!(claim["spec"]["volumeMode"], "Filesystem");

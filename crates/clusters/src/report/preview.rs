@@ -86,6 +86,8 @@ pub enum PlanState {
     Unhealthy,
     /// Pods cannot be moved away from the machine in hand.
     DrainBlocked,
+    /// Every machine runs what is wanted, and others are on their way out.
+    Leaving,
     /// Nothing is begun because the spec says so.
     Paused,
     /// A machine failed, and the rollout stopped.
@@ -131,6 +133,7 @@ impl PlanState {
             Self::Changing => "a change is being rolled out",
             Self::Unhealthy => "the cluster could not bear that another machine goes down",
             Self::DrainBlocked => "Pods cannot be moved away from the machine in hand",
+            Self::Leaving => "machines leave the cluster, one after the other",
             Self::Paused => "nothing is changed, because spec.paused is true",
             Self::Failed => "the rollout stopped because a machine failed",
             Self::Refused => "the change is refused",
@@ -142,7 +145,9 @@ impl PlanState {
     pub(super) fn tone(self) -> Tone {
         match self {
             Self::Settled => Tone::Good,
-            Self::Staging | Self::Changing | Self::Deleting | Self::Paused => Tone::Busy,
+            Self::Staging | Self::Changing | Self::Leaving | Self::Deleting | Self::Paused => {
+                Tone::Busy
+            }
             Self::Unhealthy | Self::DrainBlocked | Self::Failed | Self::Refused => Tone::Bad,
         }
     }
@@ -212,7 +217,11 @@ fn state_of(assessment: &Assessment) -> PlanState {
         State::Staging => PlanState::Staging,
         State::Changing => PlanState::Changing,
         State::Unhealthy => PlanState::Unhealthy,
-        State::DrainBlocked => PlanState::DrainBlocked,
+        State::DrainBlocked
+        | State::Leaving {
+            is_drain_blocked: true,
+        } => PlanState::DrainBlocked,
+        State::Leaving { .. } => PlanState::Leaving,
         State::Paused => PlanState::Paused,
         State::Failed { .. } => PlanState::Failed,
         State::Refused(_) => PlanState::Refused,

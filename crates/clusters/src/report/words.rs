@@ -9,7 +9,7 @@ use crate::naming;
 use crate::observed::Observed;
 use crate::plan::Assessment;
 use crate::plan::marks::{Failure, Marks};
-use crate::plan::rollout::Move;
+use crate::plan::rollout::{Move, State};
 use crate::role::Role;
 
 use super::preview::{OrderReport, StepReport};
@@ -76,6 +76,11 @@ pub(super) fn of(
             None,
             "take the finalizer off the cluster".to_owned(),
             "nothing of it is left".to_owned(),
+        ),
+        Action::DeleteNode { machine, node, .. } => step(
+            Some(machine),
+            format!("remove Node {node} from the cluster"),
+            words.of_removal(machine),
         ),
         Action::DeleteConfiguration { machine, name, .. } => step(
             Some(machine),
@@ -169,6 +174,10 @@ impl Words<'_> {
 
     /// Why it is the turn of a machine.
     fn of_turn(&self, machine: &MachineName) -> String {
+        let state = self.assessment.map(|assessment| &assessment.step.state);
+        if let Some(State::Leaving { .. }) = state {
+            return self.of_removal(machine);
+        }
         let order = self.assessment.and_then(|assessment| {
             assessment
                 .step

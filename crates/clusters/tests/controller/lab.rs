@@ -144,12 +144,11 @@ impl Lab {
         }
     }
 
-    /// A client whose writes are counted, by the embedded API server.
+    /// A client whose writes are counted, by the embedded API servers.
     pub(crate) async fn counted(&self) -> (Client, Writes) {
-        let server = self.management.embedded().unwrap();
-        let writes = Writes::allow(server, u64::MAX);
-        let config = limited(config(self.management.kubeconfig()).await);
-        (Client::try_from(config).unwrap(), writes)
+        let writes = Writes::until(CrashPoint::NEVER, |side| self.server(side));
+        let kubeconfig = self.server(Side::Management).kubeconfig_for(USER, &MASTERS);
+        (client(&kubeconfig.unwrap()).await, writes)
     }
 
     fn operator_with(&self, client: Client) -> Operator {

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::creation::{FIVE, home};
 use crate::lab::{Lab, eventually};
+use crate::writes::Side;
 
 async fn plan(client: &Client) -> PlanReport {
     let now = Timestamp::now();
@@ -82,7 +83,9 @@ async fn a_plan_says_what_the_controller_does_next_and_writes_nothing() {
     })
     .await;
     lab.reason("home", kind::ROLLING_OUT, "Finished").await;
-    assert_eq!(writes.seen(), 0, "a plan wrote something");
+    for side in [Side::Management, Side::NewCluster] {
+        assert_eq!(writes.seen(side), 0, "a plan wrote to {side:?}");
+    }
     assert!(
         look::look(
             &client,
