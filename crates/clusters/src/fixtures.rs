@@ -228,8 +228,12 @@ impl World {
         }
     }
 
-    /// A machine applies the configuration that it has, or stages it.
+    /// A machine applies the configuration that it has, or stages it. Without a Machine nothing
+    /// happens to the host.
     pub(crate) fn apply(&mut self, machine: &str) {
+        if !self.observed.machines.contains_key(&name(machine)) {
+            return;
+        }
         if self.configuration(machine).spec.hold {
             return self.say(machine, "Staged", "waits for its turn");
         }

@@ -4,7 +4,7 @@ use crate::observed::{Etcd, View, Workload};
 use crate::role::Role;
 
 use super::super::readiness::ConfigurationState;
-use super::{Placed, Situation, Stage};
+use super::{Placed, Situation, Stage, joining};
 
 /// The control-plane machine to take in hand now, or why none may be taken, though some wait.
 ///
@@ -88,11 +88,12 @@ fn obstacle_to_taking_down(
     placed: &[Placed<'_>],
     next: &Placed<'_>,
 ) -> Option<String> {
+    let may_join = joining::obstacle(placed).is_none();
     let mut unwell: Vec<&str> = placed
         .iter()
         .filter(|other| other.is_of(Role::ControlPlane))
         .filter(|other| other.member.machine != next.member.machine)
-        .filter(|other| !waits_for_the_others(other))
+        .filter(|other| may_join || !has_yet_to_join(other))
         .filter(|other| !other.member.is_alive())
         .map(|other| other.member.machine.as_str())
         .collect();
@@ -115,8 +116,8 @@ fn obstacle_to_taking_down(
     }
 }
 
-/// Whether the machine is to join only when the control planes that are there have changed.
-fn waits_for_the_others(node: &Placed<'_>) -> bool {
+/// Whether the machine has not been given what it joins with.
+fn has_yet_to_join(node: &Placed<'_>) -> bool {
     let is_absent = node.member.configuration == ConfigurationState::Absent;
     node.stage == Stage::Joining && (is_absent || !node.member.updated)
 }
