@@ -24,7 +24,7 @@ const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/name
 /// password, NETMAKER_TOKEN or the file of NETMAKER_TOKEN_FILE may hold an access token.
 #[derive(Args)]
 pub(super) struct Common {
-    /// Address of Netmaker's API, such as https://api.netmaker.example.com.
+    /// Address of Netmaker's API, such as `https://api.netmaker.example.com`.
     #[arg(long, env = "NETMAKER_API_URL", value_name = "URL")]
     netmaker_api_url: Option<String>,
     /// Name of the account. Its password is the environment variable NETMAKER_PASSWORD.
