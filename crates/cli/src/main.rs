@@ -12,6 +12,7 @@ mod faults;
 mod mesh;
 mod operator;
 mod plan;
+mod process;
 mod reference;
 mod sandbox;
 mod screen;

@@ -3,8 +3,6 @@
 mod settings;
 mod table;
 
-use std::process;
-
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use kube::{Client, Config};
@@ -15,7 +13,6 @@ use nico_runtime::events::Events;
 use nico_runtime::leader::{Candidate, Fence, Timing};
 use nico_runtime::server::{self, Readiness};
 use nico_runtime::shutdown::{self, SecondSignal};
-use nico_runtime::telemetry;
 use prometheus_client::registry::Registry;
 use tracing::info;
 
@@ -74,7 +71,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn keep(arguments: Run) -> anyhow::Result<()> {
-    telemetry::start(arguments.log_format.into(), "info,kube=warn")?;
+    arguments.process.start_log()?;
     let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
     let settings = arguments.settings()?;
     let election = arguments.election()?;
@@ -85,9 +82,13 @@ async fn keep(arguments: Run) -> anyhow::Result<()> {
 
     let readiness = Readiness::default();
     let metrics_address =
-        server::serve_metrics(arguments.metrics_port, registry, stop.clone()).await?;
-    let probes_address =
-        server::serve_probes(arguments.health_check_port, readiness.clone(), stop.clone()).await?;
+        server::serve_metrics(arguments.process.metrics_port, registry, stop.clone()).await?;
+    let probes_address = server::serve_probes(
+        arguments.process.health_check_port,
+        readiness.clone(),
+        stop.clone(),
+    )
+    .await?;
     info!(%metrics_address, %probes_address, cluster = settings.cluster.name(), "started");
 
     let context = Context {
@@ -109,7 +110,7 @@ async fn keep(arguments: Run) -> anyhow::Result<()> {
     }
     // A stand-by that waits is as ready as it gets.
     readiness.set(true);
-    let identity = arguments.identity.clone().unwrap_or_else(identity);
+    let identity = arguments.process.identity();
     let timing = Timing::default();
     let candidate = Candidate::new(client, &election.namespace, &election.id, &identity, timing);
     let Some(leadership) = candidate.lead(&stop).await else {
@@ -181,13 +182,4 @@ async fn kubernetes() -> anyhow::Result<Client> {
             .context("cannot find a Kubernetes API: set KUBECONFIG, or run in a cluster")?,
     };
     Client::try_from(config).context("cannot use the kubeconfig")
-}
-
-/// A name that no other process has: host, process, and when it started.
-fn identity() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let started = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{}_{}_{}", host.trim(), process::id(), started.as_nanos())
 }

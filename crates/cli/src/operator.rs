@@ -3,8 +3,6 @@
 mod kinds;
 mod settings;
 
-use std::process;
-
 use anyhow::{Context as _, bail};
 use kube::{Client, Config};
 use nico_runtime::context::Context;
@@ -12,11 +10,10 @@ use nico_runtime::events::Events;
 use nico_runtime::leader::{Candidate, Timing};
 use nico_runtime::server::{self, Readiness};
 use nico_runtime::shutdown::{self, SecondSignal};
-use nico_runtime::telemetry;
 use prometheus_client::registry::Registry;
 use tracing::info;
 
-pub(crate) use settings::{Arguments, LogFormat};
+pub(crate) use settings::Arguments;
 
 const LEASE: &str = "nico-operator";
 
@@ -35,7 +32,7 @@ pub(crate) fn register_metrics(registry: &mut Registry) -> Metrics {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    telemetry::start(arguments.log_format.into(), "info,kube=warn")?;
+    arguments.process.start_log()?;
     tokio::runtime::Runtime::new()?.block_on(operate(arguments))
 }
 
@@ -54,13 +51,17 @@ async fn operate(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = register_metrics(&mut registry);
     let readiness = Readiness::default();
     let metrics_address =
-        server::serve_metrics(arguments.metrics_port, registry, stop.clone()).await?;
-    let probes_address =
-        server::serve_probes(arguments.health_check_port, readiness.clone(), stop.clone()).await?;
+        server::serve_metrics(arguments.process.metrics_port, registry, stop.clone()).await?;
+    let probes_address = server::serve_probes(
+        arguments.process.health_check_port,
+        readiness.clone(),
+        stop.clone(),
+    )
+    .await?;
     info!(%metrics_address, %probes_address, namespace, "started");
     readiness.set(true);
 
-    let identity = arguments.identity.clone().unwrap_or_else(identity);
+    let identity = arguments.process.identity();
     let candidate = Candidate::new(
         client.clone(),
         &namespace,
@@ -99,13 +100,4 @@ async fn control(context: Context, arguments: Arguments, metrics: Metrics) -> an
         async { clusters.await.context("the cluster controller ended") },
     )?;
     Ok(())
-}
-
-/// A name that no other process has: host, process, and when it started.
-fn identity() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let started = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    format!("{}_{}_{}", host.trim(), process::id(), started.as_nanos())
 }

@@ -14,7 +14,7 @@ use nico_mesh::ownership::Cluster;
 use nico_mesh::{Settings, Share};
 
 use crate::duration::duration;
-use crate::operator::LogFormat;
+use crate::process::Process;
 
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -88,34 +88,8 @@ pub(crate) struct Run {
         default_value = "kaput-not"
     )]
     leader_election_id: String,
-    /// Port of `/metrics`; 0 picks a free one.
-    #[arg(
-        long,
-        env = "METRICS_PORT",
-        value_name = "PORT",
-        default_value_t = 8080
-    )]
-    pub(super) metrics_port: u16,
-    /// Port of `/healthz`, `/livez` and `/readyz`; 0 picks a free one.
-    #[arg(
-        long,
-        env = "HEALTH_CHECK_PORT",
-        value_name = "PORT",
-        default_value_t = 8081
-    )]
-    pub(super) health_check_port: u16,
-    /// How log lines look. `RUST_LOG` filters them.
-    #[arg(
-        long,
-        env = "NICO_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub(super) log_format: LogFormat,
-    /// Name of this process among those that want to lead. No two that run at once may have the
-    /// same. By default, a new one at each start.
-    #[arg(long, env = "NICO_IDENTITY", value_name = "NAME")]
-    pub(super) identity: Option<String>,
+    #[command(flatten)]
+    pub(super) process: Process,
 }
 
 /// Whether and where a Lease is waited for.

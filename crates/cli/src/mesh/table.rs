@@ -43,12 +43,9 @@ pub(super) fn print_rules(plan: &Plan) {
         .iter()
         .map(|rule| {
             [
-                rule.node
-                    .as_ref()
-                    .map_or_else(|| "-".to_owned(), ToString::to_string),
+                or_dash(rule.node.as_ref()),
                 rule.network.to_string(),
-                rule.range
-                    .map_or_else(|| "-".to_owned(), |range| range.to_string()),
+                or_dash(rule.range.as_ref()),
                 rule.state.as_str().to_owned(),
                 rule.rule.to_string(),
             ]
@@ -69,12 +66,9 @@ pub(super) fn print_deletions(rules: &[Deletion]) {
         .iter()
         .map(|rule| {
             [
-                rule.node
-                    .as_ref()
-                    .map_or_else(|| "-".to_owned(), ToString::to_string),
+                or_dash(rule.node.as_ref()),
                 rule.network.to_string(),
-                rule.range
-                    .map_or_else(|| "-".to_owned(), |range| range.to_string()),
+                or_dash(rule.range.as_ref()),
                 rule.name.to_string(),
                 rule.rule.to_string(),
             ]
@@ -99,6 +93,10 @@ pub(super) fn confirm(question: &str) -> std::io::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn or_dash(cell: Option<&impl ToString>) -> String {
+    cell.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 fn print_rows(head: &[String; 5], rows: &[[String; 5]]) {

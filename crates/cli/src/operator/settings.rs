@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use nico_runtime::backoff::Backoff;
-use nico_runtime::telemetry;
 
 use crate::duration::duration;
+use crate::process::Process;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -15,38 +15,8 @@ pub(crate) struct Arguments {
     /// that of the kubeconfig or of the ServiceAccount.
     #[arg(long, env = "NICO_NAMESPACE", value_name = "NAME")]
     pub(super) namespace: Option<String>,
-    /// Port of `/metrics`; 0 picks a free one.
-    #[arg(
-        long,
-        env = "METRICS_PORT",
-        value_name = "PORT",
-        default_value = "8080",
-        value_parser = port
-    )]
-    pub(super) metrics_port: u16,
-    /// Port of `/healthz`, `/livez` and `/readyz`; 0 picks a free one.
-    #[arg(
-        long,
-        env = "HEALTH_CHECK_PORT",
-        value_name = "PORT",
-        default_value = "8081",
-        value_parser = port
-    )]
-    pub(super) health_check_port: u16,
-    /// How log lines look. `RUST_LOG` filters them.
-    #[arg(
-        long,
-        env = "NICO_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub(super) log_format: LogFormat,
-
-    /// Name of this operator among those that want to lead, such as that of its Pod. One that
-    /// was killed and starts again under the same name need not wait for its Lease to run out.
-    /// No two that run at once may have the same. By default, a new one at each start.
-    #[arg(long, env = "NICO_IDENTITY", value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(super) identity: Option<String>,
+    #[command(flatten)]
+    pub(super) process: Process,
 
     /// Repository of clusters that name none.
     #[arg(long, env = "NICO_DEFAULT_GIT_REPO", value_name = "URL")]
@@ -150,21 +120,6 @@ impl Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
-
-impl From<LogFormat> for telemetry::LogFormat {
-    fn from(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Text => Self::Text,
-            LogFormat::Json => Self::Json,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum BuildOn {
     Operator,
     Target,
@@ -203,11 +158,6 @@ fn memory(text: &str) -> Result<u64, String> {
         .ok_or_else(|| {
             "allowed are sizes from 128Mi on, as bytes or with Ki, Mi, Gi, k, M or G".to_owned()
         })
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    text.parse()
-        .map_err(|_| "allowed are 0 to 65535".to_owned())
 }
 
 #[cfg(test)]

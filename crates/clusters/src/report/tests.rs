@@ -6,7 +6,7 @@ use std::path::Path;
 use nico_api::names::MachineName;
 
 use crate::fixtures::{World, answers, at, name, named};
-use crate::observed::{Drain, DrainedPod, KubeconfigState, Node, Problem, Source, Workload};
+use crate::observed::{Drain, DrainedPod, KubeconfigState, Node, Problem, Source, View, Workload};
 use crate::plan::Intervals;
 use crate::report::preview::{self, PlanReport, PlanState};
 use crate::report::snapshot::{Known, Snapshot};
@@ -61,6 +61,20 @@ fn node(name: &str) -> Node {
     }
 }
 
+/// What the cluster says of itself.
+fn view(world: &mut World) -> &mut View {
+    match &mut world.observed.workload {
+        Workload::Answers(view) => view,
+        other => panic!("the cluster answers, and not {other:?}"),
+    }
+}
+
+/// What it says of one of its Nodes.
+fn seen<'a>(world: &'a mut World, name: &str) -> &'a mut Node {
+    let mut nodes = view(world).nodes.iter_mut();
+    nodes.find(|node| node.name == name).unwrap()
+}
+
 /// A push of commit `bbbb…`.
 fn push(world: &mut World) {
     world.observed.source = Source::Resolved {
@@ -84,14 +98,7 @@ fn draining(held_by: Option<&str>) -> World {
             _ => None,
         })
         .unwrap();
-    let Workload::Answers(view) = &mut world.observed.workload else {
-        unreachable!("the cluster answers");
-    };
-    let node = view
-        .nodes
-        .iter_mut()
-        .find(|node| node.name == "w-01")
-        .unwrap();
+    let node = seen(&mut world, "w-01");
     node.unschedulable = true;
     node.drain = Some(Drain {
         since: at(980),
@@ -106,7 +113,9 @@ fn draining(held_by: Option<&str>) -> World {
         has_empty_dir: false,
         held_by: held_by.map(ToOwned::to_owned),
     };
-    view.draining.insert("w-01".to_owned(), vec![pod]);
+    view(&mut world)
+        .draining
+        .insert("w-01".to_owned(), vec![pod]);
     world
 }
 
@@ -217,14 +226,7 @@ fn status_while_a_machine_is_off_and_another_leaves() {
             at(700),
         );
     });
-    let Workload::Answers(view) = &mut world.observed.workload else {
-        unreachable!("the cluster answers");
-    };
-    let node = view
-        .nodes
-        .iter_mut()
-        .find(|node| node.name == "w-01")
-        .unwrap();
+    let node = seen(&mut world, "w-01");
     node.ready = false;
     node.message = "Kubelet stopped posting node status.".to_owned();
     world.start_removal("w-02");

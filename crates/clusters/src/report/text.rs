@@ -228,9 +228,9 @@ pub fn of_plan(report: &PlanReport, width: usize) -> Vec<Line> {
         );
     }
     if let Some(order) = &report.order {
-        say(Tone::Plain, format!("{}.", order.say()));
+        say(Tone::Plain, sentence(&order.say()));
     }
-    say(report.state.tone(), format!("{}.", report.state.say()));
+    say(report.state.tone(), sentence(report.state.say()));
     if !report.waits_for.is_empty() {
         say(Tone::Plain, "It waits for:".to_owned());
         lines.extend(list("  ", &plain(&report.waits_for), width));
@@ -275,6 +275,14 @@ fn steps(steps: &[StepReport], width: usize) -> Vec<Line> {
             lines
         })
         .collect()
+}
+
+/// The words as a sentence of their own.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase());
+    let first = first.map(|letter| letter.to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }
 
 #[cfg(test)]
