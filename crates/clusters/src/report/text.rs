@@ -280,8 +280,11 @@ fn steps(steps: &[StepReport], width: usize) -> Vec<Line> {
 /// The words as a sentence of their own.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase());
-    let first = first.map(|letter| letter.to_string()).unwrap_or_default();
+    let first: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
     format!("{first}{}.", letters.as_str())
 }
 
