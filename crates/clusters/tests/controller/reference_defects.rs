@@ -13,7 +13,7 @@ use nico_testbed::ControlPlane;
 use serde_json::{Value, json};
 
 use crate::creation::{FIVE, home};
-use crate::lab::{Kubeconfigs, Lab, eventually};
+use crate::lab::{Kubeconfigs, Lab, Operator, eventually};
 use crate::machine_layer::set_node_ready;
 
 fn solo() -> Value {
@@ -56,14 +56,20 @@ async fn configuration(lab: &Lab, name: &str) -> NixosConfiguration {
     eventually(name, async || configurations.get_opt(name).await.unwrap()).await
 }
 
+/// Starts an operator, and has it make a cluster that is Ready.
+async fn ready(lab: &Lab, name: &str, spec: Value) -> Operator {
+    let operator = lab.operator().await;
+    lab.create(name, spec).await;
+    lab.condition(name, kind::READY, "True").await;
+    operator
+}
+
 // 1. Any change is patched into all nodes in one pass, control plane first, nothing is waited for.
 
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_01_a_change_reaches_one_machine_after_the_other() {
     let lab = Lab::start(&FIVE).await;
-    let _operator = lab.operator().await;
-    lab.create("home", home()).await;
-    lab.condition("home", kind::READY, "True").await;
+    let _operator = ready(&lab, "home", home()).await;
     let created = lab.layer.log().len();
     let commit = "2".repeat(40);
     change(&lab, "home", json!({"spec": {"ref": commit}})).await;
@@ -87,9 +93,7 @@ async fn defect_01_a_change_reaches_one_machine_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_02_count_and_list_count_at_any_time() {
     let lab = Lab::start(&["cp-01", "cp-02", "w-01", "w-02"]).await;
-    let _operator = lab.operator().await;
-    lab.create("home", with_workers(2)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let _operator = ready(&lab, "home", with_workers(2)).await;
     change(&lab, "home", json!({"spec": {"dataPlane": {"count": 1}}})).await;
     holds(&lab, &["cp-01", "w-01"]).await;
     let configurations = lab.names::<NixosConfiguration>().await;
@@ -133,9 +137,7 @@ async fn defect_03_clusters_that_are_created_together_share_no_machine() {
 async fn defect_04_a_machine_that_does_not_answer_is_not_chosen() {
     let lab = Lab::start(&["cp-01", "w-01", "w-02"]).await;
     change_machine(&lab, "w-01", json!({"discoverable": false})).await;
-    let _operator = lab.operator().await;
-    lab.create("home", with_workers(1)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let _operator = ready(&lab, "home", with_workers(1)).await;
     holds(&lab, &["cp-01", "w-02"]).await;
 }
 
@@ -195,9 +197,7 @@ async fn defect_06_cluster_nix_is_plain_data() {
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_07_the_phase_control_plane_ready_can_be_stored() {
     let lab = Lab::start(&["cp-01", "w-01"]).await;
-    let _operator = lab.operator().await;
-    lab.create("home", with_workers(1)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let _operator = ready(&lab, "home", with_workers(1)).await;
     set_node_ready(&lab.nodes(), "w-01", false).await.unwrap();
     eventually("the phase ControlPlaneReady", async || {
         let phase = lab.status("home").await.phase;
@@ -211,9 +211,7 @@ async fn defect_07_the_phase_control_plane_ready_can_be_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_08_the_status_of_a_running_cluster_is_never_reset() {
     let lab = Lab::start(&["cp-01", "w-01"]).await;
-    let operator = lab.operator().await;
-    lab.create("home", with_workers(1)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let operator = ready(&lab, "home", with_workers(1)).await;
     drop(operator);
     let clusters: Api<KubernetesCluster> = lab.api();
     let version = clusters.get("home").await.unwrap().resource_version();
@@ -265,9 +263,7 @@ async fn defect_09_a_kubeconfig_leads_to_the_machine_and_not_to_the_loopback() {
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_10_a_deletion_needs_no_status() {
     let lab = Lab::start(&["cp-01", "w-01"]).await;
-    let operator = lab.operator().await;
-    lab.create("home", with_workers(1)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let operator = ready(&lab, "home", with_workers(1)).await;
     drop(operator);
     let clusters: Api<KubernetesCluster> = lab.api();
     let forget = Patch::Merge(json!({"status": null}));
@@ -290,9 +286,7 @@ async fn defect_10_a_deletion_needs_no_status() {
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_11_a_condition_that_stays_keeps_its_time_and_those_of_others_stay() {
     let lab = Lab::start(&["cp-01", "w-01"]).await;
-    let operator = lab.operator().await;
-    lab.create("home", with_workers(1)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let operator = ready(&lab, "home", with_workers(1)).await;
     drop(operator);
     let clusters: Api<KubernetesCluster> = lab.api();
     let mut conditions = lab.status("home").await.conditions;
@@ -326,9 +320,7 @@ async fn defect_11_a_condition_that_stays_keeps_its_time_and_those_of_others_sta
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_12_a_cluster_is_counted_once_in_its_phase() {
     let lab = Lab::start(&["cp-01"]).await;
-    let operator = lab.operator().await;
-    lab.create("solo", solo()).await;
-    lab.condition("solo", kind::READY, "True").await;
+    let operator = ready(&lab, "solo", solo()).await;
     for is_ready in [false, true] {
         let truth = if is_ready { "True" } else { "False" };
         set_node_ready(&lab.nodes(), "cp-01", is_ready)
@@ -355,9 +347,7 @@ async fn defect_13_only_a_machine_that_runs_an_installer_is_wiped_and_only_once(
     let lab = Lab::start(&["cp-01", "w-01"]).await;
     let installer = json!({"hardwareFacts": {"os": {"id": "nixos", "variantId": "installer"}}});
     change_machine(&lab, "w-01", installer).await;
-    let _operator = lab.operator().await;
-    lab.create("home", with_workers(1)).await;
-    lab.condition("home", kind::READY, "True").await;
+    let _operator = ready(&lab, "home", with_workers(1)).await;
     assert!(!configuration(&lab, "home-cp-01").await.spec.full_install);
     assert!(configuration(&lab, "home-w-01").await.spec.full_install);
     let configurations: Api<NixosConfiguration> = lab.api();
