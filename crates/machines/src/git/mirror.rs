@@ -216,7 +216,8 @@ impl Mirror {
     /// takes the place of the old one only when it has the commit: a server that is out of order
     /// costs nothing that was fetched before.
     pub(super) async fn fetch(&self, commit: &CommitId) -> Result<(), MirrorError> {
-        let is_old = self.path().join("HEAD").exists();
+        // Also one that was never finished: a killed `git init` leaves its locks.
+        let is_old = self.path().exists();
         if is_old && self.has(&self.path(), &marker(commit)).await? {
             return Ok(());
         }

@@ -218,7 +218,7 @@ async fn a_damaged_mirror_is_made_anew() {
         return;
     }
     type Damage = fn(&Path, &[&CommitId; 2]);
-    let damages: [(&str, Damage); 6] = [
+    let damages: [(&str, Damage); 7] = [
         ("config", |mirror, _| {
             overwrite(&mirror.join("config"), b"[broken");
         }),
@@ -241,6 +241,11 @@ async fn a_damaged_mirror_is_made_anew() {
                 let reference = mirror.join("refs/nio/commits").join(commit.as_str());
                 std::fs::write(reference, "not a commit").unwrap();
             }
+        }),
+        ("killed while it was made", |mirror, _| {
+            std::fs::remove_dir_all(mirror).unwrap();
+            std::fs::create_dir(mirror).unwrap();
+            std::fs::write(mirror.join("config.lock"), "").unwrap();
         }),
         ("locks of a killed git", |mirror, commits| {
             for lock in ["shallow.lock", "packed-refs.lock", "config.lock"] {
