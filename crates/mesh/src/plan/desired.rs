@@ -78,7 +78,7 @@ struct World<'a> {
 enum Chosen<'a> {
     None,
     One(&'a Host),
-    Unclear(Vec<&'a Host>),
+    Unclear,
 }
 
 pub(super) fn desired(observed: &Observed, policy: &Policy, now: Timestamp) -> Desired {
@@ -108,17 +108,20 @@ impl<'a> World<'a> {
         }
     }
 
+    fn hosts_of(&self, name: &NodeName) -> &[&'a Host] {
+        self.hosts.get(name.as_str()).map_or(&[], Vec::as_slice)
+    }
+
     /// Of several hosts with one name, the live one counts if exactly one is live.
     fn host_of(&self, name: &NodeName) -> Chosen<'a> {
-        let hosts = self.hosts.get(name.as_str());
-        match hosts.map_or(&[][..], Vec::as_slice) {
+        match self.hosts_of(name) {
             [] => Chosen::None,
             [host] => Chosen::One(host),
             hosts => {
                 let mut live = hosts.iter().filter(|host| self.is_live(host));
                 match (live.next(), live.next()) {
                     (Some(host), None) => Chosen::One(host),
-                    _ => Chosen::Unclear(hosts.to_vec()),
+                    _ => Chosen::Unclear,
                 }
             }
         }
@@ -169,22 +172,21 @@ impl Desired {
         now: Timestamp,
     ) -> NodeState {
         let is_young = now.as_second() - node.created.as_second() < YOUNG_SECONDS;
-        let chosen = world.host_of(name);
         let cidrs = match &node.cidrs {
             Cidrs::Known(cidrs) if cidrs.is_empty() => {
                 // They are given to a Node soon after it was made; its rules wait for them.
                 if is_young {
-                    self.doubt(name, &chosen);
+                    self.doubt(world, name);
                 }
                 return NodeState::WithoutCidrs;
             }
             Cidrs::Known(cidrs) => cidrs,
             Cidrs::Unreadable(_) => {
-                self.doubt(name, &chosen);
+                self.doubt(world, name);
                 return NodeState::UnreadableCidrs;
             }
         };
-        let host = match chosen {
+        let host = match world.host_of(name) {
             Chosen::One(host) => host,
             Chosen::None => {
                 if is_young {
@@ -192,17 +194,17 @@ impl Desired {
                 }
                 return NodeState::HostMissing;
             }
-            Chosen::Unclear(_) => {
-                self.doubt(name, &chosen);
+            Chosen::Unclear => {
+                self.doubt(world, name);
                 return NodeState::Ambiguous;
             }
         };
         if host.nodes.iter().any(|id| !world.members.contains_key(id)) {
-            self.doubt(name, &chosen);
+            self.doubt(world, name);
             return NodeState::Inconsistent;
         }
         if cidrs.iter().any(|cidr| !policy.allows(cidr)) {
-            self.doubt(name, &chosen);
+            self.doubt(world, name);
             return NodeState::Refused;
         }
         let networks = world.networks_of(host);
@@ -227,14 +229,10 @@ impl Desired {
         NodeState::Ready
     }
 
-    fn doubt(&mut self, name: &NodeName, chosen: &Chosen<'_>) {
+    /// Whatever names the Node, or any host of its name, stays as it is.
+    fn doubt(&mut self, world: &World<'_>, name: &NodeName) {
         self.doubtful_nodes.insert(name.clone());
-        let hosts = match chosen {
-            Chosen::None => &[][..],
-            Chosen::One(host) => std::slice::from_ref(host),
-            Chosen::Unclear(hosts) => hosts,
-        };
-        let members = hosts.iter().flat_map(|host| host.nodes.iter());
+        let members = world.hosts_of(name).iter().flat_map(|host| &host.nodes);
         self.doubtful_members.extend(members.copied());
     }
 }

@@ -338,6 +338,18 @@ fn two_dead_hosts_of_a_name_change_nothing() {
     assert!(world.plan().is_settled());
 }
 
+/// Netmaker's lists do not agree about the one host that lives: its doubles are in doubt too.
+#[test]
+fn doubt_about_a_host_spares_the_rules_of_its_doubles() {
+    let world = of_nodes(1)
+        .rule(101, "gone", 0, 1, 91, "10.42.1.0/24")
+        .host(9, "w-1", &[91])
+        .member(91, |member| member.is_live = false);
+    let mut half_listed = world;
+    half_listed.hosts[0].nodes = [11, 12].into_iter().map(id).collect();
+    assert!(half_listed.plan().is_settled());
+}
+
 /// D14: an empty or partial answer deleted every rule.
 #[test]
 fn d14_an_empty_list_deletes_nothing() {
