@@ -131,9 +131,9 @@ impl<'a> Builder<'a> {
         self.open.push(folder.to_owned());
         self.findings.extend(kustomization::check(root));
         self.take_in_resources(root, folder, objects);
-        self.take_in_components(root, folder, objects);
         self.read_configurations(root, folder);
         self.run_generators(root, folder, objects);
+        self.take_in_components(root, folder, objects);
         self.run_transformers(root, folder, objects);
         self.open.pop();
     }

@@ -5,7 +5,7 @@ use crate::rules::build::{BLD001, BLD002};
 use crate::yaml::Node;
 
 /// Fields that the build does something with.
-const SUPPORTED: [&str; 26] = [
+const SUPPORTED: [&str; 27] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -27,6 +27,7 @@ const SUPPORTED: [&str; 26] = [
     "commonAnnotations",
     "images",
     "replicas",
+    "replacements",
     // Say how something is written, and change no object.
     "sortOptions",
     "buildMetadata",
@@ -36,8 +37,7 @@ const SUPPORTED: [&str; 26] = [
 ];
 
 /// Fields that change the objects, and that the build does not know how to follow.
-const UNSUPPORTED: [&str; 8] = [
-    "replacements",
+const UNSUPPORTED: [&str; 7] = [
     "vars",
     "helmCharts",
     "helmChartInflationGenerator",

@@ -37,6 +37,19 @@ pub(super) fn set_labels(object: &mut Object, pairs: &Node, reach: Reach) {
     }
 }
 
+/// Sets the labels at one more place: an entry of `fields`.
+pub(super) fn set_at(object: &mut Object, pairs: &Node, field: &Node) {
+    let fits = |key, value: &str| field.text_of(key).is_none_or(|wanted| wanted == value);
+    let is_meant = fits("kind", object.kind())
+        && fits("group", object.group())
+        && fits("version", object.version());
+    let path = field.text_of("path").filter(|_| is_meant);
+    if let Some(path) = path {
+        let create = field.get("create").and_then(Node::scalar_text) == Some("true");
+        add(object, path, create, pairs);
+    }
+}
+
 /// Sets the annotations `pairs`, also those of Pod templates.
 pub(super) fn set_annotations(object: &mut Object, pairs: &Node) {
     add(object, "metadata/annotations", true, pairs);

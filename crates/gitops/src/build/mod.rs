@@ -1,7 +1,7 @@
 //! Kustomizations built as kustomize builds them, without kustomize.
 //!
 //! [`build`] is the way in: it walks the folders in kustomize's order: resources,
-//! components, generators, transformers; hashes and references come last, once for the whole build.
+//! generators, components, transformers; hashes and references come last, once for the whole build.
 //! What is not supported is a finding ([`BLD002`](crate::rules::build::BLD002)), never left out
 //! silently. Nodes keep the place at which they were written, also those that a patch brings.
 
@@ -19,6 +19,8 @@ mod namespace;
 mod object;
 mod patches;
 mod references;
+mod replacements;
+mod selector;
 mod strategic;
 mod transform;
 
@@ -158,8 +160,8 @@ mod tests {
                 "FLX022 app/kustomization.yaml:3 https://x.example/main/install.yaml is fetched",
             ),
             (
-                "resources: [a.yaml]\nreplacements: []",
-                "BLD002 app/kustomization.yaml:2 `replacements`",
+                "resources: [a.yaml]\nvars: []",
+                "BLD002 app/kustomization.yaml:2 `vars`",
             ),
             (
                 "resources: [a.yaml]\nressources: []",
@@ -178,8 +180,8 @@ mod tests {
                 "BLD001 app/kustomization.yaml:3 ConfigMap a: the operation add /data/x has no value",
             ),
             (
-                "resources: [a.yaml]\nlabels:\n- pairs: {a: b}\n  fields: [{path: x}]",
-                "BLD002 app/kustomization.yaml:4 `fields` of a label",
+                "resources: [a.yaml]\nreplacements:\n- source: {kind: Secret}\n  targets: [{select: {kind: ConfigMap}}]",
+                "BLD001 app/kustomization.yaml:3 no object of this build is the source",
             ),
             (
                 "resources: [a.yaml]\nconfigMapGenerator:\n- name: b\n  behavior: merge",

@@ -119,6 +119,12 @@ impl Object {
         }
     }
 
+    /// Takes back the last [`remember`](Self::remember), where nothing came of it.
+    pub(super) fn forget_if_unchanged(&mut self) {
+        let now = (self.namespace().to_owned(), self.name().to_owned());
+        self.earlier.pop_if(|last| *last == now);
+    }
+
     /// Whether it has, or had, this name; in this namespace, where one is asked for.
     pub(super) fn was_called(&self, namespace: Option<&str>, name: &str) -> bool {
         let is_meant = |had_namespace: &str, had_name: &str| {

@@ -6,6 +6,7 @@ use crate::yaml::{Node, Value};
 
 use super::namespace::is_built_in;
 use super::object::Object;
+use super::selector::Selector;
 use super::{json_patch, strategic};
 
 /// What a patch says.
@@ -25,17 +26,8 @@ pub(super) struct Target {
     kind: Option<Regex>,
     name: Option<Regex>,
     namespace: Option<Regex>,
-    labels: Vec<Requirement>,
-    annotations: Vec<Requirement>,
-}
-
-/// One term of a label selector.
-#[derive(Debug)]
-enum Requirement {
-    Equals(String, String),
-    Differs(String, String),
-    Exists(String),
-    Missing(String),
+    labels: Selector,
+    annotations: Selector,
 }
 
 impl Patch {
@@ -59,11 +51,7 @@ impl Target {
                 .map_err(|_| format!("{key} of the target is no regular expression"))
         };
         let selector = |key: &str| {
-            let terms = node.text_of(key).unwrap_or_default().split(',');
-            let terms = terms.map(str::trim).filter(|term| !term.is_empty());
-            terms
-                .map(Requirement::parse)
-                .collect::<Option<_>>()
+            Selector::parse(node.text_of(key).unwrap_or_default())
                 .ok_or_else(|| format!("{key} has a form that is not supported here"))
         };
         Ok(Self {
@@ -92,11 +80,8 @@ impl Target {
                 .earlier
                 .iter()
                 .any(|(namespace, name)| called(namespace, name));
-        let has = |requirements: &[Requirement], field: &str| {
-            let pairs = object.node.path(&["metadata", field]);
-            requirements
-                .iter()
-                .all(|requirement| requirement.holds(pairs))
+        let has = |selector: &Selector, field: &str| {
+            selector.matches(object.node.path(&["metadata", field]))
         };
         is_called
             && fits(&self.group, object.group())
@@ -104,38 +89,6 @@ impl Target {
             && fits(&self.kind, object.kind())
             && has(&self.labels, "labels")
             && has(&self.annotations, "annotations")
-    }
-}
-
-impl Requirement {
-    fn parse(term: &str) -> Option<Self> {
-        if term.contains(['(', ')', ' ', '<', '>']) {
-            return None;
-        }
-        let pair = |separator: &str| {
-            let (key, value) = term.split_once(separator)?;
-            Some((key.to_owned(), value.to_owned()))
-        };
-        if let Some((key, value)) = pair("!=") {
-            return Some(Self::Differs(key, value));
-        }
-        if let Some((key, value)) = pair("==").or_else(|| pair("=")) {
-            return Some(Self::Equals(key, value));
-        }
-        Some(match term.strip_prefix('!') {
-            Some(key) => Self::Missing(key.to_owned()),
-            None => Self::Exists(term.to_owned()),
-        })
-    }
-
-    fn holds(&self, pairs: Option<&Node>) -> bool {
-        let value = |key: &str| pairs.and_then(|pairs| pairs.text_of(key));
-        match self {
-            Self::Equals(key, wanted) => value(key) == Some(wanted),
-            Self::Differs(key, unwanted) => value(key) != Some(unwanted),
-            Self::Exists(key) => value(key).is_some(),
-            Self::Missing(key) => value(key).is_none(),
-        }
     }
 }
 

@@ -6,14 +6,15 @@ use crate::finding::Finding;
 use crate::load::parse;
 use crate::rules::build::{BLD001, BLD002, FLX021};
 use crate::source::Location;
-use crate::yaml::Node;
+use crate::yaml::{Node, Value};
 
 use super::accumulate::{Builder, Found, entries, join};
 use super::generate::{Behavior, generate, merge_into};
 use super::labels::Reach;
 use super::object::Object;
 use super::patches::{Patch, Target};
-use super::{images, labels, names, namespace, patches};
+use super::replacements::Problem;
+use super::{images, labels, names, namespace, patches, replacements};
 
 impl Builder<'_> {
     /// Makes objects of files and literals.
@@ -115,6 +116,7 @@ impl Builder<'_> {
                 .iter_mut()
                 .for_each(|object| images::set_image(object, entry));
         }
+        self.replace_values(root, folder, objects);
     }
 
     fn set_labels(&mut self, root: &Node, objects: &mut [Object]) {
@@ -128,10 +130,6 @@ impl Builder<'_> {
                 .for_each(|object| labels::set_labels(object, pairs, reach));
         }
         for entry in entries(root, "labels") {
-            if let Some(field) = entry.field("fields") {
-                let message = "`fields` of a label is not supported here";
-                self.report(Finding::new(&BLD002, field.key_at, message));
-            }
             let is_true = |key: &str| entry.get(key).and_then(Node::scalar_text) == Some("true");
             let reach = Reach {
                 selectors: is_true("includeSelectors"),
@@ -141,6 +139,47 @@ impl Builder<'_> {
                 objects
                     .iter_mut()
                     .for_each(|object| labels::set_labels(object, pairs, reach));
+                for field in entries(entry, "fields") {
+                    objects
+                        .iter_mut()
+                        .for_each(|object| labels::set_at(object, pairs, field));
+                }
+            }
+        }
+    }
+
+    /// Values of some objects, put into others. Comes last.
+    fn replace_values(&mut self, root: &Node, folder: &str, objects: &mut [Object]) {
+        for entry in entries(root, "replacements") {
+            let Some(path) = entry.get("path") else {
+                self.replace_value(entry, entry.at, objects);
+                continue;
+            };
+            let found = path
+                .text()
+                .and_then(|text| self.resolve(text, folder, path.at));
+            if let Some(Found::File(file)) = found {
+                for document in self.documents_of(file) {
+                    match &document.value {
+                        Value::Sequence(several) => {
+                            for one in several {
+                                self.replace_value(one, one.at, objects);
+                            }
+                        }
+                        _ => self.replace_value(document, document.at, objects),
+                    }
+                }
+            }
+        }
+    }
+
+    fn replace_value(&mut self, replacement: &Node, at: Location, objects: &mut [Object]) {
+        match replacements::replace(replacement, objects) {
+            Ok(()) => {}
+            Err(Problem::Unsupported(message)) => self.report(Finding::new(&BLD002, at, message)),
+            Err(Problem::NoSource(_)) if self.is_incomplete => {}
+            Err(Problem::NoSource(message) | Problem::Wrong(message)) => {
+                self.report(Finding::new(&BLD001, at, message));
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::source::{FileId, Location, Sources};
 use crate::yaml::Node;
 
 pub use document::{Ignore, parse};
+pub(crate) use scalar::resolve as plain_scalar;
 
 /// A file as it came from outside.
 #[derive(Debug)]

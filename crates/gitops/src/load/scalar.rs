@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::yaml::Value;
 
 /// The value of a plain scalar, or of one that is tagged as nothing else.
-pub(super) fn resolve(text: &str) -> Value {
+pub(crate) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
