@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::build::{self, Build, Object};
+use crate::build::{self, Build, Object, Undefined, Variables};
 use crate::finding::Finding;
 use crate::load::Repository;
 use crate::yaml::Node;
@@ -36,6 +36,8 @@ pub struct Kustomization {
     pub object: Object,
     /// The objects that it makes. Empty where its path is not in this repository.
     pub objects: Vec<Object>,
+    /// Variables in them that nothing gives a value.
+    pub undefined: Vec<Undefined>,
 }
 
 impl Graph {
@@ -44,15 +46,25 @@ impl Graph {
         let mut graph = Self::default();
         let roots = roots(repository).into_iter();
         let mut waiting: VecDeque<_> = roots.map(|root| (source(&root), root)).collect();
+        let mut postponed = 0;
         while let Some((own_source, object)) = waiting.pop_front() {
             let key = (object.namespace().to_owned(), object.name().to_owned());
             if graph.kustomizations.contains_key(&key) {
                 continue;
             }
+            // What is still to be built may bring the variables.
+            let is_last_try = postponed == waiting.len();
+            let variables = graph.variables(repository, &object, is_last_try);
+            if !variables.absent.is_empty() && !is_last_try {
+                postponed += 1;
+                waiting.push_back((own_source, object));
+                continue;
+            }
+            postponed = 0;
             // What comes from another repository is not here.
             let is_here = source(&object) == own_source;
             let built = if is_here {
-                build::build_flux(repository, &object)
+                build::build_flux(repository, &object, &variables)
             } else {
                 Build::default()
             };
@@ -62,12 +74,36 @@ impl Graph {
                 .filter(|object| is_kustomization(object));
             waiting.extend(children.map(|child| (own_source.clone(), child.clone())));
             graph.findings.extend(built.findings);
-            let objects = built.objects;
-            graph
-                .kustomizations
-                .insert(key, Kustomization { object, objects });
+            let kustomization = Kustomization {
+                object,
+                objects: built.objects,
+                undefined: built.undefined,
+            };
+            graph.kustomizations.insert(key, kustomization);
         }
         graph
+    }
+
+    /// The variables of a Kustomization, from the objects that were built so far. With `in_any_file`,
+    /// also from those that nothing has built: somebody applies them by hand.
+    fn variables(&self, repository: &Repository, object: &Object, in_any_file: bool) -> Variables {
+        Variables::of(object, &|kind, name| {
+            let is_meant = |node: &Node, namespaces: &[&str]| {
+                let namespace = node.path(&["metadata", "namespace"]);
+                let namespace = namespace.and_then(Node::text).unwrap_or_default();
+                node.text_of("kind") == Some(kind)
+                    && node.path(&["metadata", "name"]).and_then(Node::text) == Some(name)
+                    && namespaces.contains(&namespace)
+            };
+            let mut built = self.objects().map(|(_, object)| &object.node);
+            let own = [object.namespace()];
+            let built = built.find(|node| is_meant(node, &own));
+            built.or_else(|| {
+                let mut documents = repository.documents.iter().map(|document| &document.root);
+                let anywhere = [object.namespace(), ""];
+                documents.find(|node| in_any_file && is_meant(node, &anywhere))
+            })
+        })
     }
 
     /// Every object that is applied, with the Kustomization that makes it.
@@ -162,4 +198,60 @@ fn roots(repository: &Repository) -> Vec<Object> {
         .filter_map(|document| Object::new(document.root.clone()))
         .filter(is_kustomization)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::RawFile;
+
+    const CLUSTER: &str = "\
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: app, namespace: flux-system}
+spec:
+  path: app
+  postBuild: {substituteFrom: [{kind: ConfigMap, name: settings}]}
+---
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: settings, namespace: flux-system}
+spec: {path: settings, targetNamespace: flux-system}
+";
+
+    fn graph(files: &[(&str, &str)]) -> Graph {
+        let repository = Repository::from_files(files.iter().map(|(path, text)| RawFile {
+            path: (*path).to_owned(),
+            content: Ok(text.as_bytes().to_vec()),
+        }));
+        assert!(repository.findings.is_empty());
+        Graph::new(&repository)
+    }
+
+    fn value_in(graph: &Graph) -> Option<&str> {
+        let key = ("flux-system".to_owned(), "app".to_owned());
+        graph.kustomizations[&key].objects[0]
+            .node
+            .path(&["data", "host"])?
+            .text()
+    }
+
+    #[test]
+    fn variables_come_from_what_another_kustomization_makes() {
+        let app = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {host: '${HOST}'}\n";
+        let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {HOST: b.example}\n";
+        let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: other}\ndata: {HOST: wrong}\n";
+        let files = [("cluster.yaml", CLUSTER), ("app/a.yaml", app)];
+        let (built, by_hand) = (("settings/s.yaml", settings), ("by-hand/s.yaml", settings));
+        let rest = ("settings/t.yaml", app);
+        for (more, expected) in [
+            (vec![built], "b.example"),
+            (vec![rest, by_hand], "b.example"),
+            (vec![("a/other.yaml", other), built], "b.example"),
+            (vec![("a/other.yaml", other), rest], "${HOST}"),
+        ] {
+            let graph = graph(&[&files[..], &more].concat());
+            assert_eq!(value_in(&graph), Some(expected), "{more:?}");
+        }
+    }
 }

@@ -82,6 +82,7 @@ impl<'a> Builder<'a> {
             objects,
             findings: self.findings,
             files: self.files,
+            undefined: Vec::new(),
         }
     }
 

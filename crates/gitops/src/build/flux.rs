@@ -8,13 +8,13 @@ use crate::yaml::{Field, Node, Value};
 
 use super::accumulate::{build_as, join};
 use super::object::{Object, text_at};
-use super::{Build, KUSTOMIZATION_FILES, folders};
+use super::{Build, KUSTOMIZATION_FILES, Variables, folders};
 
 /// What a Flux Kustomization makes of its path in this repository.
 ///
 /// Its patches, images, components and target namespace become part of the kustomization; a folder
-/// without one gets one with all YAML below it. Variables are left as they are written.
-pub fn build_flux(repository: &Repository, object: &Object) -> Build {
+/// without one gets one with all YAML below it. Then the variables are put in.
+pub fn build_flux(repository: &Repository, object: &Object, variables: &Variables) -> Build {
     let Some(spec) = object.node.get("spec") else {
         return Build::default();
     };
@@ -41,6 +41,9 @@ pub fn build_flux(repository: &Repository, object: &Object) -> Build {
     }
     let mut build = build_as(repository, &root, &folder);
     if let Some(post_build) = spec.field("postBuild") {
+        let (undefined, findings) = variables.put_into(&mut build.objects);
+        build.undefined = undefined;
+        build.findings.extend(findings);
         let unread = unread_variables(&build.objects, object, post_build.key_at);
         build.findings.extend(unread);
     }
@@ -134,15 +137,14 @@ fn extend(root: &mut Node, field: &str, more: Option<&Node>) {
     root.set(&[field], Node { at: more.at, value });
 }
 
-/// Kustomizations and namespaces that are only known once variables are put in: what others refer to
-/// by these names cannot be found.
+/// Kustomizations and namespaces whose names are made of variables with values that are not known
+/// here: what others refer to by these names cannot be found.
 fn unread_variables(objects: &[Object], parent: &Object, at: Location) -> Option<Finding> {
     let is_unread = |object: &Object| {
         let is_referred_to = matches!(object.kind(), "Kustomization" | "Namespace");
         object.namespace().contains("${") || is_referred_to && object.name().contains("${")
     };
-    let message =
-        "names of Kustomizations or namespaces are made of variables, which are not put in here";
+    let message = "names of Kustomizations or namespaces are made of variables whose values are not in this repository";
     let has_variables = objects.iter().any(is_unread);
     has_variables.then(|| Finding::new(&BLD002, at, message).about(parent))
 }
@@ -152,41 +154,51 @@ mod tests {
     use super::*;
     use crate::load::RawFile;
 
-    /// The rules that are broken by a Kustomization with `postBuild` whose folder holds `object`.
-    fn broken_with(object: &str) -> Vec<&'static str> {
-        let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: a}\nspec:\n  path: app\n  postBuild: {substitute: {X: y}}\n";
+    /// What a Kustomization with variables makes of `object`.
+    fn built(object: &str) -> Build {
+        let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: a}\nspec:\n  path: app\n  postBuild:\n    substitute: {X: x}\n    substituteFrom: [{kind: Secret, name: elsewhere}]\n";
         let files = [("ks.yaml", flux), ("app/object.yaml", object)];
         let repository = Repository::from_files(files.map(|(path, text)| RawFile {
             path: path.to_owned(),
             content: Ok(text.as_bytes().to_vec()),
         }));
         let flux = repository.documents_of(repository.sources.find("ks.yaml").unwrap());
-        let built = build_flux(&repository, &Object::new(flux[0].root.clone()).unwrap());
-        assert_eq!(built.objects.len(), 1);
-        built
-            .findings
-            .iter()
-            .map(|finding| finding.rule.id)
-            .collect()
+        let flux = Object::new(flux[0].root.clone()).unwrap();
+        let variables = Variables::of(&flux, &|_, _| None);
+        build_flux(&repository, &flux, &variables)
+    }
+
+    #[test]
+    fn variables_are_put_in_after_the_build() {
+        let built = built("apiVersion: v1\nkind: Namespace\nmetadata: {name: 'n-${X}'}");
+        assert_eq!(built.objects[0].name(), "n-x");
+        assert!(built.findings.is_empty(), "{:?}", built.findings);
     }
 
     #[test]
     fn a_variable_is_reported_where_others_refer_to_the_name() {
         for (object, expected) in [
             (
-                "apiVersion: v1\nkind: Namespace\nmetadata: {name: '${X}'}",
+                "apiVersion: v1\nkind: Namespace\nmetadata: {name: '${Y}'}",
                 &["BLD002"][..],
             ),
             (
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: '${X}'}",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: '${Y}'}",
                 &["BLD002"],
             ),
             (
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${X}'}",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${Y}'}",
                 &[],
             ),
         ] {
-            assert_eq!(broken_with(object), expected, "{object}");
+            let built = built(object);
+            assert_eq!(built.objects.len(), 1);
+            let broken: Vec<_> = built
+                .findings
+                .iter()
+                .map(|finding| finding.rule.id)
+                .collect();
+            assert_eq!(broken, expected, "{object}");
         }
     }
 }

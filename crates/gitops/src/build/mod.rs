@@ -6,9 +6,11 @@
 //! silently. Nodes keep the place at which they were written, also those that a patch brings.
 
 mod accumulate;
+mod envsubst;
 mod field_paths;
 mod flux;
 mod generate;
+mod glob;
 mod hash;
 mod images;
 mod json_patch;
@@ -22,6 +24,7 @@ mod references;
 mod replacements;
 mod selector;
 mod strategic;
+mod substitute;
 mod transform;
 
 use std::collections::BTreeSet;
@@ -33,6 +36,7 @@ use crate::source::FileId;
 pub use accumulate::build;
 pub use flux::build_flux;
 pub use object::{Id, Object};
+pub use substitute::{Undefined, Variables};
 
 /// The outcome of a build.
 #[derive(Debug, Default)]
@@ -43,6 +47,8 @@ pub struct Build {
     pub findings: Vec<Finding>,
     /// The YAML files that were taken in. What is wrong with these is wrong with the build.
     pub files: BTreeSet<FileId>,
+    /// Variables that nothing gives a value.
+    pub undefined: Vec<Undefined>,
 }
 
 /// The objects as YAML, one document for each.
