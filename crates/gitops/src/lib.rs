@@ -10,6 +10,7 @@
 //!
 //! Only [`load::disk`] touches the file system. Everything else is a function of what was read.
 
+pub mod baseline;
 pub mod build;
 pub mod finding;
 pub mod graph;

@@ -1,37 +1,63 @@
-//! The report for programs. `docs/check.md` has its schema.
+//! The report for programs. [`Output`] is its schema.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::finding::{Finding, Severity};
 
 use super::Report;
 
-#[derive(Serialize)]
-struct Output<'a> {
+/// The report of `nico check --format json`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "Report of nico check")]
+pub struct Output<'a> {
+    /// What was looked at, and how much was found.
     summary: Summary,
+    /// The findings that nothing silences, by file and place.
     findings: Vec<Item<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Summary {
+    /// YAML files.
     files: usize,
+    /// Documents in them.
     documents: usize,
+    /// Findings of severity `error`.
     errors: usize,
+    /// Findings of severity `warning`.
     warnings: usize,
+    /// Findings of severity `info`.
     infos: usize,
+    /// Findings that comments in the repository silence.
     ignored: usize,
+    /// Findings that the baseline silences.
+    known: usize,
+    /// Findings whose entry in the baseline has ended.
+    expired: usize,
+    /// Entries of the baseline for which there is no finding.
+    unused: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Item<'a> {
+    /// The rule's identifier, such as `FLX023`.
     rule: &'a str,
+    /// How bad it is.
     severity: Severity,
+    /// The path from the repository's root.
     file: &'a str,
+    /// The line; the first is 1.
     line: usize,
+    /// The column in characters; the first is 1.
     column: usize,
+    /// `Kind namespace/name` after building.
     object: Option<String>,
+    /// What is wrong.
     message: &'a str,
+    /// What will happen.
     consequence: &'a str,
+    /// What to do.
     fix: &'a str,
 }
 
@@ -44,7 +70,10 @@ pub fn json(report: &Report<'_>) -> String {
             errors: report.count(Severity::Error),
             warnings: report.count(Severity::Warning),
             infos: report.count(Severity::Info),
-            ignored: report.ignored,
+            ignored: report.ignored(),
+            known: report.suppressed.len() - report.ignored(),
+            expired: report.expired,
+            unused: report.unused,
         },
         findings: report
             .findings

@@ -1,15 +1,24 @@
 //! Findings for people and for programs. Every format is a function of the same [`Report`].
 
+mod github;
 mod json;
+mod junit;
+mod sarif;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
+use jiff::civil::Date;
+
+use crate::baseline::Baseline;
 use crate::finding::{Finding, Severity};
 use crate::load::{Ignore, Repository};
 use crate::source::{FileId, Sources};
 
-pub use json::json;
+pub use github::github;
+pub use json::{Output, json};
+pub use junit::junit;
+pub use sarif::sarif;
 pub use text::text;
 
 /// What a check found, ready to be written.
@@ -21,8 +30,36 @@ pub struct Report<'repository> {
     pub findings: Vec<Finding>,
     /// Documents that were looked at.
     pub documents: usize,
-    /// Findings that a comment in the repository silences.
-    pub ignored: usize,
+    /// Findings that somebody has silenced.
+    pub suppressed: Vec<(Finding, Suppression)>,
+    /// Of the findings: how many are in the baseline, but their last day is over.
+    pub expired: usize,
+    /// Entries of the baseline for which there is no finding.
+    pub unused: usize,
+}
+
+/// What silences a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suppression {
+    /// A comment in the repository.
+    Comment {
+        /// What it says.
+        reason: String,
+    },
+    /// An entry of the baseline.
+    Baseline {
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl Suppression {
+    /// Why the finding is silenced.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Comment { reason } | Self::Baseline { reason } => reason,
+        }
+    }
 }
 
 impl<'repository> Report<'repository> {
@@ -30,18 +67,11 @@ impl<'repository> Report<'repository> {
     /// on a line of its own directly above.
     pub fn new(repository: &'repository Repository, mut findings: Vec<Finding>) -> Self {
         let sources = &repository.sources;
-        let silenced: HashSet<_> = repository
+        let silenced: HashMap<_, _> = repository
             .ignores
             .iter()
-            .map(|ignore| silenced_line(sources, ignore))
+            .map(|ignore| (silenced_line(sources, ignore), &ignore.reason))
             .collect();
-        let found = findings.len();
-        findings.retain(|finding| {
-            let line = sources.position(finding.location).line;
-            let place = (finding.location.file, line, finding.rule.id.to_owned());
-            !silenced.contains(&place)
-        });
-        let ignored = found - findings.len();
         findings.sort_by(|a, b| {
             let path = |finding: &Finding| sources.get(finding.location.file).path.as_str();
             (path(a), a.location, a.rule.id, &a.message).cmp(&(
@@ -51,12 +81,47 @@ impl<'repository> Report<'repository> {
                 &b.message,
             ))
         });
-        Self {
+        let mut report = Self {
             sources,
-            findings,
+            findings: Vec::new(),
             documents: repository.documents.len(),
-            ignored,
+            suppressed: Vec::new(),
+            expired: 0,
+            unused: 0,
+        };
+        for finding in findings {
+            let line = sources.position(finding.location).line;
+            let place = (finding.location.file, line, finding.rule.id.to_owned());
+            match silenced.get(&place) {
+                Some(reason) => {
+                    let reason = (*reason).clone();
+                    let by = Suppression::Comment { reason };
+                    report.suppressed.push((finding, by));
+                }
+                None => report.findings.push(finding),
+            }
         }
+        report
+    }
+
+    /// Silences what the baseline knows.
+    pub fn apply(&mut self, baseline: Baseline, today: Date) {
+        let findings = std::mem::take(&mut self.findings);
+        let applied = baseline.apply(findings, self.sources, today);
+        self.findings = applied.left;
+        let silenced = applied.silenced.into_iter();
+        let silenced =
+            silenced.map(|(finding, reason)| (finding, Suppression::Baseline { reason }));
+        self.suppressed.extend(silenced);
+        self.expired = applied.expired;
+        self.unused = applied.unused.len();
+    }
+
+    /// How many findings comments silence.
+    pub fn ignored(&self) -> usize {
+        let by_comment = |by: &Suppression| matches!(by, Suppression::Comment { .. });
+        let suppressed = self.suppressed.iter();
+        suppressed.filter(|(_, by)| by_comment(by)).count()
     }
 
     /// How many findings of this severity there are.
@@ -135,7 +200,7 @@ mod tests {
             let repository = repository(&[("a.yaml", text)]);
             let report = report(&repository);
             assert_eq!(report.findings.len(), left, "{text}");
-            assert_eq!(report.ignored, 1 - left, "{text}");
+            assert_eq!(report.ignored(), 1 - left, "{text}");
         }
     }
 }

@@ -83,7 +83,8 @@ impl<'text> Excerpt<'text> {
     }
 }
 
-fn summary(report: &Report<'_>) -> String {
+/// One line, and what else is to be known.
+pub(super) fn summary(report: &Report<'_>) -> String {
     let mut line = format!(
         "{}, {}: {}, {}",
         count(report.sources.len(), "file"),
@@ -93,14 +94,35 @@ fn summary(report: &Report<'_>) -> String {
     );
     let more = [
         (report.count(Severity::Info), "for information"),
-        (report.ignored, "ignored by comments"),
+        (report.ignored(), "ignored by comments"),
+        (
+            report.suppressed.len() - report.ignored(),
+            "in the baseline",
+        ),
     ];
     for (number, what) in more {
         if number > 0 {
             write!(line, ", {number} {what}").expect("a string takes all");
         }
     }
-    line + "\n"
+    line.push('\n');
+    if report.expired > 0 {
+        let number = report.expired;
+        writeln!(
+            line,
+            "{number} of them in the baseline, but their last day is over"
+        )
+        .expect("a string takes all");
+    }
+    if report.unused > 0 {
+        let number = report.unused;
+        writeln!(
+            line,
+            "{number} in the baseline that are no more: remove them there"
+        )
+        .expect("a string takes all");
+    }
+    line
 }
 
 fn count(number: usize, noun: &str) -> String {
