@@ -72,6 +72,13 @@ impl Finding {
         self
     }
 
+    /// The same, of another severity than the rule's general one.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
     /// The same, with another fix than the rule's general one.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {

@@ -12,13 +12,16 @@
 
 pub mod baseline;
 pub mod build;
+pub mod duration;
 pub mod finding;
 pub mod graph;
 pub mod load;
 pub mod report;
 pub mod rules;
+pub mod settings;
 pub mod source;
 pub mod yaml;
 
 pub use finding::{Finding, Severity};
 pub use load::Repository;
+pub use settings::Settings;

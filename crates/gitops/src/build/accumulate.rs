@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::load::Repository;
-use crate::rules::build::{BLD001, BLD002, FLX021, FLX022};
+use crate::rules::build::{BLD001, BLD002};
+use crate::rules::flux::files::{FLX021, FLX022};
 use crate::rules::yaml::LOD002;
 use crate::source::{FileId, Location};
 use crate::yaml::Node;
 
 use super::object::{Id, Object};
 use super::references::{self, Reference, Unclear};
-use super::{Build, KUSTOMIZATION_FILES, field_paths, hash, kustomization};
+use super::{Build, field_paths, hash, kustomization};
 
 /// Builds the kustomization in `folder`, a path from the repository's root. None where the folder
 /// holds none. Never fails: what could not be built is missing from the objects, and a finding says so.
@@ -91,11 +92,7 @@ impl<'a> Builder<'a> {
     }
 
     fn kustomization_in(&self, folder: &str) -> Option<FileId> {
-        let path = |name: &&str| join(folder, name);
-        let paths = KUSTOMIZATION_FILES.iter().filter_map(path);
-        paths
-            .into_iter()
-            .find_map(|path| self.repository.sources.find(&path))
+        super::kustomization_file(self.repository, folder)
     }
 
     /// Takes in what the kustomization in `file` names, and changes what is there by then.
@@ -218,11 +215,7 @@ impl<'a> Builder<'a> {
 
     fn find(&mut self, path: &str, folder: &str, at: Location) -> Option<Found> {
         if is_remote(path) {
-            self.report(Finding::new(
-                &FLX022,
-                at,
-                format!("{path} is fetched over the network when Flux builds this"),
-            ));
+            self.report(remote(path, at));
             return None;
         }
         let Some(target) = join(folder, path) else {
@@ -347,7 +340,7 @@ fn is_remote(path: &str) -> bool {
 }
 
 /// The path `path` seen from `folder`; none where it leaves the repository.
-pub(super) fn join(folder: &str, path: &str) -> Option<String> {
+pub(crate) fn join(folder: &str, path: &str) -> Option<String> {
     if path.starts_with('/') {
         return None;
     }
@@ -366,4 +359,77 @@ pub(super) fn join(folder: &str, path: &str) -> Option<String> {
     } else {
         parts.join("/")
     })
+}
+
+fn remote(url: &str, at: Location) -> Finding {
+    let message = format!("{url} is fetched over the network when Flux builds this");
+    let finding = Finding::new(&FLX022, at, message);
+    if is_pinned(url) {
+        return finding;
+    }
+    finding
+        .severity(Severity::Error)
+        .consequence(
+            "what is applied changes whenever somebody changes that branch, without a commit here",
+        )
+        .fix("name a release or a commit in the URL, or keep a copy in the repository")
+}
+
+/// Whether a URL names a commit or a release: what it hands out should then stay the same.
+fn is_pinned(url: &str) -> bool {
+    let reference = url.split_once("ref=").map(|(_, rest)| {
+        let end = rest.find('&').unwrap_or(rest.len());
+        &rest[..end]
+    });
+    let is_fixed = |part: &str| {
+        let is_commit = part.len() == 40 && part.chars().all(|letter| letter.is_ascii_hexdigit());
+        let version = part.rsplit(['-', '@']).next().unwrap_or(part);
+        let version = version.strip_prefix('v').unwrap_or(version);
+        let numbers = version
+            .split('.')
+            .take_while(|part| part.starts_with(|letter: char| letter.is_ascii_digit()));
+        is_commit || numbers.count() >= 2
+    };
+    match reference {
+        Some(reference) => is_fixed(reference),
+        // The host may have digits and dots.
+        None => url
+            .split_once("://")
+            .map_or(url, |(_, rest)| rest)
+            .split('/')
+            .skip(1)
+            .any(is_fixed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_pinned_by_a_release_or_a_commit() {
+        for (url, expected) in [
+            ("https://raw.example/o/r/v0.0.30/deploy/a.yaml", true),
+            (
+                "https://host.example/o/r/releases/download/1.2/install.yaml",
+                true,
+            ),
+            ("https://raw.example/o/r/main/a.yaml", false),
+            ("https://10.0.0.1/main/a.yaml", false),
+            ("https://host.example/o/r//base?ref=v1.2.3", true),
+            (
+                "https://host.example/o/r//base?ref=chart-1.2.3&timeout=9s",
+                true,
+            ),
+            ("https://host.example/o/r//base?ref=main", false),
+            ("https://host.example/o/v1.2/r//base?ref=main", false),
+            (
+                "github.com/o/r?ref=0123456789012345678901234567890123456789",
+                true,
+            ),
+            ("github.com/o/r", false),
+        ] {
+            assert_eq!(is_pinned(url), expected, "{url}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use crate::finding::Finding;
 use crate::load::Repository;
-use crate::rules::build::{BLD002, FLX014};
+use crate::rules::build::BLD002;
+use crate::rules::flux::files::FLX014;
 use crate::source::Location;
 use crate::yaml::{Field, Node, Value};
 

@@ -64,6 +64,7 @@ pub(super) fn generate(
             },
         );
     }
+    object.is_generated = true;
     object.wants_hash = !is_true("disableNameSuffixHash");
     let behavior = match entry.text_of("behavior").unwrap_or("create") {
         "create" | "" => Behavior::Create,

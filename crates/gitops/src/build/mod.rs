@@ -34,7 +34,9 @@ use crate::load::Repository;
 use crate::source::FileId;
 
 pub use accumulate::build;
+pub(crate) use accumulate::join;
 pub use flux::build_flux;
+pub(crate) use namespace::{is_built_in, is_namespaced};
 pub use object::{Id, Object};
 pub use substitute::{Undefined, Variables};
 
@@ -61,28 +63,20 @@ pub fn yaml(objects: &[Object]) -> String {
     documents.collect()
 }
 
-/// What is wrong with the kustomizations of the repository. Components are looked at where they are
-/// used: alone, they change nothing. The same mistake is found in every build that it is part of.
-pub fn findings(repository: &Repository) -> Vec<Finding> {
-    let whole = folders(repository).into_iter();
-    whole
-        .filter(|folder| !is_component(repository, folder))
-        .filter_map(|folder| build(repository, &folder))
-        .flat_map(|build| build.findings)
-        .collect()
+/// Whether the kustomization in a folder is a component: alone, it changes nothing, and is looked at
+/// where it is used.
+pub fn is_component(repository: &Repository, folder: &str) -> bool {
+    let file = kustomization_file(repository, folder);
+    let document = file.and_then(|file| repository.documents_of(file).first());
+    document.is_some_and(|document| kustomization::is_component(&document.root))
 }
 
-fn is_component(repository: &Repository, folder: &str) -> bool {
-    let prefix = if folder == "." {
-        String::new()
-    } else {
-        format!("{folder}/")
-    };
-    let paths = KUSTOMIZATION_FILES.map(|name| format!("{prefix}{name}"));
-    let file = paths.iter().find_map(|path| repository.sources.find(path));
-    let mut documents = repository.documents.iter();
-    documents
-        .any(|document| Some(document.file) == file && kustomization::is_component(&document.root))
+/// The kustomization file of a folder.
+pub fn kustomization_file(repository: &Repository, folder: &str) -> Option<FileId> {
+    let mut paths = KUSTOMIZATION_FILES
+        .iter()
+        .filter_map(|name| accumulate::join(folder, name));
+    paths.find_map(|path| repository.sources.find(&path))
 }
 
 /// The names under which a kustomization is looked for, in kustomize's order.
@@ -200,7 +194,8 @@ mod tests {
                 ("user/kustomization.yaml", "resources: [../app]\n"),
             ]);
             assert!(repository.findings.is_empty());
-            let mut found = messages(&repository, &findings(&repository));
+            let graph = crate::graph::Graph::new(&repository);
+            let mut found = messages(&repository, &graph.findings);
             // Once for the folder, once for its user.
             assert_eq!(found.len(), 2, "{kustomization}: {found:?}");
             found.dedup();

@@ -40,13 +40,13 @@ const CLUSTER_SCOPED: [&str; 29] = [
 ];
 
 /// Whether objects of this kind stand in a namespace.
-pub(super) fn is_namespaced(object: &Object) -> bool {
+pub(crate) fn is_namespaced(object: &Object) -> bool {
     let is_built_in = is_built_in(object);
     !(is_built_in && CLUSTER_SCOPED.contains(&object.kind()))
 }
 
 /// Whether the kind is one of Kubernetes' own.
-pub(super) fn is_built_in(object: &Object) -> bool {
+pub(crate) fn is_built_in(object: &Object) -> bool {
     let group = object.group();
     let is_reserved = group.ends_with(".k8s.io") && !group.contains("x-k8s.io");
     let own = ["", "apps", "autoscaling", "batch", "policy", "extensions"].contains(&group);

@@ -11,8 +11,12 @@ pub struct Object {
     pub node: Node,
     /// The names that it had before, oldest first: others may still refer to it by one of them.
     pub(super) earlier: Vec<(String, String)>,
+    /// The namespace in its file, where building has put it into another one.
+    pub(super) written_namespace: Option<Node>,
     /// Made by a generator whose name ends in a hash of the content.
     pub(super) wants_hash: bool,
+    /// Made by a generator.
+    pub(super) is_generated: bool,
 }
 
 /// What tells objects apart: group, kind, namespace and name.
@@ -39,7 +43,9 @@ impl Object {
         is_object.then_some(Self {
             node,
             earlier: Vec::new(),
+            written_namespace: None,
             wants_hash: false,
+            is_generated: false,
         })
     }
 
@@ -105,9 +111,65 @@ impl Object {
         self.node.set(&["metadata", "name"], text_at(name, at));
     }
 
+    /// Whether it is of this API group and kind, in any version.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.kind() == kind && self.group() == group
+    }
+
+    /// A part of its specification.
+    pub fn spec(&self, path: &[&str]) -> Option<&Node> {
+        self.node.get("spec")?.path(path)
+    }
+
+    /// Where its specification begins; where it begins itself, if it has none.
+    pub fn spec_at(&self) -> Location {
+        let spec = self.node.field("spec");
+        spec.map_or(self.node.at, |field| field.key_at)
+    }
+
+    /// Where its name is written.
+    pub fn name_at(&self) -> Location {
+        let name = self.node.path(&["metadata", "name"]);
+        name.map_or(self.node.at, |name| name.at)
+    }
+
+    /// Where a field of the specification is written, or else the specification.
+    pub fn spec_field_at(&self, key: &str) -> Location {
+        let field = self.node.get("spec").and_then(|spec| spec.field(key));
+        field.map_or_else(|| self.spec_at(), |field| field.key_at)
+    }
+
+    /// A label or annotation: `field` is `labels` or `annotations`.
+    pub fn metadata(&self, field: &str, key: &str) -> Option<&str> {
+        let node = self.node.path(&["metadata", field, key]);
+        node.and_then(Node::scalar_text)
+    }
+
+    /// The namespace in its file, where building has put the object into another one.
+    pub fn written_namespace(&self) -> Option<&Node> {
+        let now = self.namespace();
+        let written = self.written_namespace.as_ref();
+        written.filter(|written| written.text() != Some(now))
+    }
+
+    /// The name in its file, before anything renamed it.
+    pub fn written_name(&self) -> &str {
+        let first = self.earlier.first();
+        first.map_or(self.name(), |(_, name)| name)
+    }
+
+    /// Whether a generator has made it.
+    pub fn is_generated(&self) -> bool {
+        self.is_generated
+    }
+
     /// Moves it to a namespace, and remembers where it was.
     pub(super) fn move_to(&mut self, namespace: &str, at: Location) {
         self.remember();
+        if self.written_namespace.is_none() {
+            let written = self.node.path(&["metadata", "namespace"]);
+            self.written_namespace = written.cloned();
+        }
         self.node
             .set(&["metadata", "namespace"], text_at(namespace, at));
     }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::finding::Finding;
 use crate::load::parse;
-use crate::rules::build::{BLD001, BLD002, FLX021};
+use crate::rules::build::{BLD001, BLD002};
+use crate::rules::flux::files::FLX021;
 use crate::source::Location;
 use crate::yaml::{Node, Value};
 

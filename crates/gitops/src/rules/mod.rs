@@ -1,8 +1,12 @@
 //! The rules: what is looked for, how bad it is, what comes of it, how it is put right.
+//!
+//! [`TABLE`] has all of them. A rule is a static with its texts and a page, and stands beside the pure
+//! function that looks for it.
 
 pub mod build;
 pub mod flux;
 pub mod helm;
+pub mod sources;
 pub mod yaml;
 
 use std::collections::HashSet;
@@ -10,6 +14,7 @@ use std::collections::HashSet;
 use crate::finding::{Finding, Severity};
 use crate::graph::Graph;
 use crate::load::Repository;
+use crate::settings::Settings;
 
 /// One rule of the catalogue. Everything about it that does not depend on the repository.
 #[derive(Debug)]
@@ -28,24 +33,122 @@ pub struct Rule {
     pub page: &'static str,
 }
 
+/// What rules look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The files as they are written.
+    pub repository: &'a Repository,
+    /// What Flux makes of them.
+    pub graph: &'a Graph,
+    /// What the repository's owner says.
+    pub settings: &'a Settings,
+}
+
+/// Looks for what breaks some rules.
+type Check = fn(&Context<'_>) -> Vec<Finding>;
+
+/// Rules that are found while loading and building have nothing left to look for.
+fn found_earlier(_: &Context<'_>) -> Vec<Finding> {
+    Vec::new()
+}
+
+/// Every rule, and what looks for it.
+const TABLE: &[(&[&Rule], Check)] = {
+    use flux::{
+        applying, components, dependencies, files, health, namespaces, ownership, providers, timing,
+    };
+    use helm::{chart, hooks, release, remediation, resources, values};
+    &[
+        (
+            &[&yaml::FLX023, &yaml::LOD001, &yaml::LOD002],
+            found_earlier,
+        ),
+        (&[&build::BLD001, &build::BLD002], found_earlier),
+        (
+            &[
+                &files::FLX014,
+                &files::FLX015,
+                &files::FLX021,
+                &files::FLX022,
+            ],
+            files::check,
+        ),
+        (
+            &[&flux::sources::FLX001, &flux::sources::FLX002],
+            flux::sources::check,
+        ),
+        (
+            &[
+                &dependencies::FLX003,
+                &dependencies::FLX004,
+                &dependencies::FLX005,
+            ],
+            dependencies::check,
+        ),
+        (&[&providers::FLX006], providers::check),
+        (
+            &[
+                &health::FLX007,
+                &health::FLX008,
+                &health::FLX026,
+                &health::FLX027,
+            ],
+            health::check,
+        ),
+        (
+            &[&timing::FLX009, &timing::FLX012, &timing::FLX013],
+            timing::check,
+        ),
+        (&[&applying::FLX010, &applying::FLX011], applying::check),
+        (&[&ownership::FLX016], ownership::check),
+        (
+            &[
+                &namespaces::FLX017,
+                &namespaces::FLX018,
+                &namespaces::FLX019,
+            ],
+            namespaces::check,
+        ),
+        (&[&components::FLX020], components::check),
+        (
+            &[&remediation::HR001, &remediation::HR002],
+            remediation::check,
+        ),
+        (&[&chart::HR003, &chart::HR004], chart::check),
+        (&[&resources::HR005], resources::check),
+        (&[&release::HR006], release::check),
+        (&[&values::HR007, &values::HR008], values::check),
+        (&[&hooks::HR009], hooks::check),
+        (
+            &[&sources::SRC001, &sources::SRC002, &sources::SRC003],
+            sources::check,
+        ),
+    ]
+};
+
 /// Every rule, by identifier.
 pub fn all() -> Vec<&'static Rule> {
-    let mut rules = Vec::new();
-    rules.extend(build::RULES);
-    rules.extend(flux::RULES);
-    rules.extend(helm::RULES);
-    rules.extend(yaml::RULES);
+    let rules = TABLE.iter().flat_map(|(rules, _)| *rules);
+    let mut rules: Vec<_> = rules.copied().collect();
     rules.sort_by_key(|rule| rule.id);
     rules
 }
 
-/// Everything that is wrong with the repository, each thing once.
+/// Everything that is wrong with the repository, each thing once, with the default settings.
 pub fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
+    check_with(repository, graph, &Settings::default())
+}
+
+/// Everything that is wrong with the repository, each thing once.
+pub fn check_with(repository: &Repository, graph: &Graph, settings: &Settings) -> Vec<Finding> {
+    let context = Context {
+        repository,
+        graph,
+        settings,
+    };
     let mut findings = repository.findings.clone();
-    findings.extend(crate::build::findings(repository));
     findings.extend(graph.findings.iter().cloned());
-    findings.extend(flux::check(graph));
-    findings.extend(helm::check(graph));
+    findings.extend(TABLE.iter().flat_map(|(_, check)| check(&context)));
     // Whatever is wrong with a base is wrong in every build with it.
     let mut seen = HashSet::new();
     findings.retain(|finding| {

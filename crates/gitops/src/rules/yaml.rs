@@ -4,9 +4,6 @@ use crate::finding::Severity;
 
 use super::Rule;
 
-/// The rules of this module.
-pub const RULES: [&Rule; 3] = [&FLX023, &LOD001, &LOD002];
-
 /// Text that is not the YAML that its writer meant.
 pub static FLX023: Rule = Rule {
     id: "FLX023",
