@@ -63,6 +63,7 @@ pub async fn run(context: Context, parts: Parts) -> Result<(), Error> {
         nodes,
         failures: 0,
         follow_up: false,
+        had_inconsistent: false,
         context,
         parts,
     };
@@ -91,7 +92,10 @@ pub async fn run(context: Context, parts: Parts) -> Result<(), Error> {
             changed = changes.changed() => {
                 changed.map_err(|_| Error::WatchEnded)?;
                 // What belongs together comes together.
-                tokio::time::sleep(DEBOUNCE).await;
+                tokio::select! {
+                    () = tokio::time::sleep(DEBOUNCE) => {}
+                    () = shutdown.cancelled() => {}
+                }
             }
             () = tokio::time::sleep_until(next_full) => {}
             () = shutdown.cancelled() => {}
@@ -108,6 +112,8 @@ struct Controller {
     failures: u32,
     /// A write may still arrive that was given up.
     follow_up: bool,
+    /// Netmaker's lists did not agree about a host the last time.
+    had_inconsistent: bool,
     context: Context,
     parts: Parts,
 }
@@ -197,7 +203,12 @@ impl Controller {
         } else {
             debug!(nodes = plan.nodes.len(), "nothing to write");
         }
-        if std::mem::take(&mut self.follow_up) {
+        // Lists that were read while a host joined agree the next time; what does not then is no
+        // matter of moments.
+        let has_inconsistent = plan.is_waiting(NodeState::Inconsistent);
+        let is_new = has_inconsistent && !self.had_inconsistent;
+        self.had_inconsistent = has_inconsistent;
+        if std::mem::take(&mut self.follow_up) || is_new {
             return Some(FRESH);
         }
         self.has_young_that_wait(plan).then_some(FRESH)
@@ -224,4 +235,16 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D19: after a long outage a Node waited for a quarter of an hour.
+    #[test]
+    fn d19_no_failure_is_followed_by_a_long_wait() {
+        let waits = (1..1000).map(|failures| RETRY.delay(failures, 1.0));
+        assert_eq!(waits.max(), Some(Duration::from_secs(60)));
+    }
 }

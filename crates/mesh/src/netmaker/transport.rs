@@ -224,6 +224,10 @@ impl Head {
             };
         }
         let what = self.what.clone();
+        // Where requests are too many, or too slow, the next one may do.
+        let is_of_server = status.is_server_error()
+            || status == StatusCode::TOO_MANY_REQUESTS
+            || status == StatusCode::REQUEST_TIMEOUT;
         let is_json = self.is_json();
         let media_type = self.media_type().to_owned();
         let server_failed = |message| ClientError::Server {
@@ -233,7 +237,7 @@ impl Head {
         };
         if !is_json {
             let found = format!("{status} and the type {media_type:?}");
-            return if status.is_server_error() {
+            return if is_of_server {
                 server_failed(format!("an answer of the type {media_type:?}"))
             } else {
                 ClientError::NotNetmaker { what, found }
@@ -251,6 +255,7 @@ impl Head {
             }
             (401, _) => ClientError::TokenRefused { message },
             (403, _) => ClientError::Forbidden { what, message },
+            _ if is_of_server => server_failed(message),
             (400..=499, _) => ClientError::Refused {
                 what,
                 status: status.as_u16(),

@@ -69,8 +69,11 @@ pub(super) struct Desired {
 }
 
 struct World<'a> {
+    /// By name.
     hosts: HashMap<&'a str, Vec<&'a Host>>,
     members: HashMap<Uuid, &'a Member>,
+    /// By the host that they name.
+    members_of: HashMap<Uuid, Vec<&'a Member>>,
     networks: HashSet<&'a NetworkName>,
 }
 
@@ -100,16 +103,40 @@ impl<'a> World<'a> {
                 hosts.entry(&host.name).or_default().push(host);
             }
         }
+        let mut members_of: HashMap<Uuid, Vec<&Member>> = HashMap::new();
+        let ids: HashSet<Uuid> = hosts.values().flatten().map(|host| host.id).collect();
+        for member in &*observed.members {
+            if ids.contains(&member.host) {
+                members_of.entry(member.host).or_default().push(member);
+            }
+        }
         let members = observed.members.iter();
         Self {
             hosts,
             members: members.map(|member| (member.id, member)).collect(),
+            members_of,
             networks: observed.networks.iter().collect(),
         }
     }
 
     fn hosts_of(&self, name: &NodeName) -> &[&'a Host] {
         self.hosts.get(name.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    fn members_of(&self, host: &Host) -> &[&'a Member] {
+        self.members_of.get(&host.id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the lists say the same about a host: they are read one beside the other, while
+    /// hosts join and leave. Which of several hosts is live cannot be told of one that is half
+    /// there, nor that it is in no network.
+    fn is_whole(&self, host: &Host) -> bool {
+        let is_its_own = |id: &Uuid| {
+            let member = self.members.get(id);
+            member.is_some_and(|member| member.host == host.id)
+        };
+        let is_listed = |member: &&Member| member.is_leaving || host.nodes.contains(&member.id);
+        host.nodes.iter().all(is_its_own) && self.members_of(host).iter().all(is_listed)
     }
 
     /// Of several hosts with one name, the live one counts if exactly one is live.
@@ -186,11 +213,15 @@ impl Desired {
                 return NodeState::UnreadableCidrs;
             }
         };
+        if !world.hosts_of(name).iter().all(|host| world.is_whole(host)) {
+            self.doubt(world, name);
+            return NodeState::Inconsistent;
+        }
         let host = match world.host_of(name) {
             Chosen::One(host) => host,
             Chosen::None => {
                 if is_young {
-                    self.doubtful_nodes.insert(name.clone());
+                    self.doubt(world, name);
                 }
                 return NodeState::HostMissing;
             }
@@ -199,10 +230,6 @@ impl Desired {
                 return NodeState::Ambiguous;
             }
         };
-        if host.nodes.iter().any(|id| !world.members.contains_key(id)) {
-            self.doubt(world, name);
-            return NodeState::Inconsistent;
-        }
         if cidrs.iter().any(|cidr| !policy.allows(cidr)) {
             self.doubt(world, name);
             return NodeState::Refused;
@@ -210,7 +237,7 @@ impl Desired {
         let networks = world.networks_of(host);
         if networks.is_empty() {
             if is_young {
-                self.doubtful_nodes.insert(name.clone());
+                self.doubt(world, name);
             }
             return NodeState::HostMissing;
         }
@@ -232,8 +259,11 @@ impl Desired {
     /// Whatever names the Node, or any host of its name, stays as it is.
     fn doubt(&mut self, world: &World<'_>, name: &NodeName) {
         self.doubtful_nodes.insert(name.clone());
-        let members = world.hosts_of(name).iter().flat_map(|host| &host.nodes);
-        self.doubtful_members.extend(members.copied());
+        for host in world.hosts_of(name) {
+            self.doubtful_members.extend(host.nodes.iter().copied());
+            let members = world.members_of(host).iter().map(|member| member.id);
+            self.doubtful_members.extend(members);
+        }
     }
 }
 

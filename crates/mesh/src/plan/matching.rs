@@ -1,6 +1,7 @@
 //! Which rule that is there is which that should be.
 //!
-//! First by the routing node and the index in the description. Then, since a rule that is changed
+//! First by the routing node and the index in the description, unless another routing node of the
+//! rule is in doubt. Then, since a rule that is changed
 //! keeps its id and with it the access policies that name it, what would otherwise be deleted is
 //! taken over: a rule of that name and index, then one of that range.
 
@@ -69,9 +70,17 @@ pub(super) fn matched<'a>(desired: &Desired, ours: &[&'a Rule]) -> Matched<'a> {
         wanted,
         ours,
         |rule, index| {
-            let nodes = rule.nodes.iter();
+            let is_doubtful = |node| desired.doubtful_members.contains(node);
+            let nodes = rule.nodes.iter().map(|(node, _)| node);
+            let others_are_sure = |node| {
+                !nodes
+                    .clone()
+                    .any(|other| other != node && is_doubtful(other))
+            };
             nodes
-                .map(move |(node, _)| Key::Member(*node, index))
+                .clone()
+                .filter(|node| others_are_sure(*node))
+                .map(|node| Key::Member(*node, index))
                 .collect()
         },
         |wanted, index| Key::Member(wanted.member, index),

@@ -1,5 +1,6 @@
 //! The rules of planning, as tables.
 
+mod doubt;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -303,8 +304,8 @@ fn d06_of_duplicates_the_oldest_stays() {
     );
 }
 
-/// D7, D27: a machine that was installed anew has a second host of its name, and its rules were
-/// deleted and made again, which loses the access policies that name them.
+/// D7: a machine that was installed anew has a second host of its name, and its rules were deleted
+/// as those of nobody.
 #[test]
 fn d07_of_two_hosts_of_a_name_the_live_one_takes_the_rules_over() {
     let world = of_nodes(1)
@@ -312,115 +313,6 @@ fn d07_of_two_hosts_of_a_name_the_live_one_takes_the_rules_over() {
         .host(9, "w-1", &[91])
         .member(11, |member| member.is_live = false);
     assert_eq!(world.actions(), ["update 101 w-1 nodes"]);
-}
-
-#[test]
-fn two_live_hosts_of_a_name_change_nothing() {
-    let plan = of_nodes(2)
-        .in_sync(1)
-        .in_sync(2)
-        .rule(150, "w-1", 3, 4, 91, "10.99.0.0/24")
-        .host(9, "w-1", &[91])
-        .plan();
-    assert!(plan.is_settled());
-    assert_eq!(plan.nodes[&NodeName::from("w-1")], NodeState::Ambiguous);
-    assert_eq!(plan.rules[&NetworkName::from("net")].of(RuleState::Held), 2);
-}
-
-#[test]
-fn two_dead_hosts_of_a_name_change_nothing() {
-    let dead = |member: &mut Member| member.is_live = false;
-    let world = of_nodes(1)
-        .in_sync(1)
-        .host(9, "w-1", &[91])
-        .member(11, dead)
-        .member(91, dead);
-    assert!(world.plan().is_settled());
-}
-
-/// Netmaker's lists do not agree about the one host that lives: its doubles are in doubt too.
-#[test]
-fn doubt_about_a_host_spares_the_rules_of_its_doubles() {
-    let world = of_nodes(1)
-        .rule(101, "gone", 0, 1, 91, "10.42.1.0/24")
-        .host(9, "w-1", &[91])
-        .member(91, |member| member.is_live = false);
-    let mut half_listed = world;
-    half_listed.hosts[0].nodes = [11, 12].into_iter().map(id).collect();
-    assert!(half_listed.plan().is_settled());
-}
-
-/// D14: an empty or partial answer deleted every rule.
-#[test]
-fn d14_an_empty_list_deletes_nothing() {
-    let mut without_hosts = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
-    without_hosts.hosts.clear();
-    without_hosts.members.clear();
-    let plan = without_hosts.plan();
-    assert!(plan.actions.is_empty());
-    assert!(matches!(
-        plan.withheld,
-        Some((Withheld::EmptyList("hosts of Netmaker"), _))
-    ));
-
-    let mut without_nodes = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
-    without_nodes.nodes.clear();
-    let plan = without_nodes.plan();
-    assert!(plan.actions.is_empty());
-    assert!(matches!(
-        plan.withheld,
-        Some((Withheld::EmptyList("Nodes of Kubernetes"), _))
-    ));
-
-    // Hosts without their nodes, and nodes without their hosts.
-    let mut without_members = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
-    without_members.members.clear();
-    assert!(without_members.plan().actions.is_empty());
-    let mut without_hosts = of_nodes(3).in_sync(1).in_sync(2).in_sync(3);
-    without_hosts.hosts.truncate(1);
-    assert!(without_hosts.plan().is_settled());
-}
-
-/// D14: no pass deletes more than it may.
-#[test]
-fn d14_too_many_deletions_are_none() {
-    let gone = |count: u128, gone: u128| {
-        let world = (1..=count).fold(of_nodes(count), World::in_sync);
-        (1..=gone).fold(world, |world, number| {
-            world
-                .without_node(&format!("w-{number}"))
-                .without_host(number)
-        })
-    };
-    assert_eq!(gone(12, 6).actions().len(), 6);
-    let plan = gone(12, 7).plan();
-    assert!(plan.actions.is_empty());
-    let (reason, deletions) = plan.withheld.expect("a reason");
-    assert_eq!(
-        reason,
-        Withheld::TooMany {
-            deletions: 7,
-            ours: 12,
-            allowed: 6
-        }
-    );
-    assert_eq!(deletions.len(), 7);
-    let mut allowed = gone(12, 7);
-    allowed.policy.max_deletes = Share::ALL;
-    assert_eq!(allowed.actions().len(), 7);
-    assert_eq!(gone(10, 9).actions().len(), 9);
-}
-
-/// What is needed is written even when deletions are withheld.
-#[test]
-fn withheld_deletions_keep_nobody_waiting() {
-    let world = (2..=13).fold(of_nodes(13), World::in_sync);
-    let world = (3..=13).fold(world, |world, number| {
-        world.without_node(&format!("w-{number}"))
-    });
-    let plan = world.plan();
-    assert!(plan.withheld.is_some());
-    assert_eq!(plan.actions.len(), 1);
 }
 
 /// D15: two clusters without a name deleted each other's rules.
@@ -450,6 +342,38 @@ fn d20_a_node_that_leaves_counts_no_more() {
     assert_eq!(rejoined.actions(), ["update 101 w-1 nodes"]);
     let left = of_nodes(1).member(11, leaving).in_sync(1);
     assert_eq!(left.actions(), ["delete 101 HostGone"]);
+}
+
+/// D21: a Node whose CNI has ranges of its own cannot be served, and nothing said so.
+#[test]
+fn d21_a_node_without_cidrs_is_told_apart() {
+    let plan = of_nodes(2).node("w-1", &[]).plan();
+    let actions: Vec<String> = plan.actions.iter().map(words).collect();
+    assert_eq!(actions, ["create w-2 10.42.2.0/24"]);
+    assert_eq!(plan.nodes[&NodeName::from("w-1")], NodeState::WithoutCidrs);
+    assert_eq!(plan.nodes[&NodeName::from("w-2")], NodeState::Ready);
+}
+
+/// D27: rules were deleted and made again under another id, and Netmaker takes the old one out of
+/// the access policies that name it.
+#[test]
+fn d27_a_rule_keeps_its_id_whatever_becomes_of_its_host() {
+    let one = || world().node("w-1", &["10.42.1.0/24"]).in_sync(1);
+    let rejoined = one().host(1, "w-1", &[12]);
+    let installed_anew = one().host(9, "w-1", &[91]);
+    let other_range = one().node("w-1", &["10.42.7.0/24"]).host(1, "w-1", &[11]);
+    let other_name = one()
+        .without_node("w-1")
+        .node("w-one", &["10.42.1.0/24"])
+        .host(1, "w-one", &[11]);
+    for (world, drift) in [
+        (rejoined, "w-1 nodes"),
+        (installed_anew, "w-1 nodes"),
+        (other_range, "w-1 range"),
+        (other_name, "w-one name"),
+    ] {
+        assert_eq!(world.actions(), [format!("update 101 {drift}")]);
+    }
 }
 
 /// D28: the rules of a network that was deleted stayed for good.
@@ -491,29 +415,6 @@ fn nodes_that_swap_their_cidrs_keep_their_rules() {
     assert_eq!(
         world.actions(),
         ["update 101 w-1 range", "update 102 w-2 range"]
-    );
-}
-
-#[test]
-fn a_young_node_without_cidrs_or_host_keeps_its_rules() {
-    let without_cidrs = || of_nodes(2).in_sync(1).in_sync(2).node("w-1", &[]);
-    assert!(without_cidrs().young("w-1").plan().is_settled());
-    assert_eq!(without_cidrs().actions(), ["delete 101 Leftover"]);
-    let without_host = || of_nodes(2).in_sync(1).in_sync(2).without_host(1);
-    assert!(without_host().young("w-1").plan().is_settled());
-    assert_eq!(without_host().actions(), ["delete 101 HostGone"]);
-}
-
-#[test]
-fn a_cidr_that_is_none_changes_nothing() {
-    let mut world = of_nodes(2).in_sync(1).in_sync(2);
-    let node = world.nodes.get_mut("w-1").expect("a Node");
-    node.cidrs = Cidrs::Unreadable("10.42".into());
-    let plan = world.plan();
-    assert!(plan.is_settled());
-    assert_eq!(
-        plan.nodes[&NodeName::from("w-1")],
-        NodeState::UnreadableCidrs
     );
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod lab;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ fn nodes() -> impl Strategy<Value = BTreeMap<NodeName, KubeNode>> {
 }
 
 fn hosts() -> impl Strategy<Value = (Vec<Host>, Vec<Member>)> {
-    let member = (any::<bool>(), any::<bool>(), any::<bool>(), 0..10_u8);
+    let member = (any::<bool>(), any::<bool>(), any::<bool>(), 0..12_u8);
     let host = (
         proptest::sample::select(&NAMES[..]),
         proptest::collection::vec(member, 0..3),
@@ -42,9 +42,11 @@ fn hosts() -> impl Strategy<Value = (Vec<Host>, Vec<Member>)> {
             let mut ids = Vec::new();
             for (other, (is_live, is_leaving, in_other, missing)) in (1_u128..).zip(members) {
                 let member = id(number * 10 + other);
-                ids.push(member);
                 // Now and then a list lacks an entry.
-                if missing > 0 {
+                if missing != 1 {
+                    ids.push(member);
+                }
+                if missing != 0 {
                     listed.1.push(Member {
                         id: member,
                         host: id(number),
@@ -133,6 +135,38 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).expect("a time")
 }
 
+/// The nodes of hosts of which the lists do not say the same, where a Node has that name and CIDRs.
+fn half_there(observed: &Observed) -> Vec<Uuid> {
+    let mut half_there = Vec::new();
+    for (name, node) in &*observed.nodes {
+        if node.cidrs == Cidrs::Known([].into()) {
+            continue;
+        }
+        let doubles = observed
+            .hosts
+            .iter()
+            .filter(|host| &*host.name == name.as_str());
+        let mut nodes = Vec::new();
+        let mut is_whole = true;
+        for host in doubles {
+            let members = observed.members.iter();
+            let mut own = members.filter(|member| member.host == host.id);
+            nodes.extend(host.nodes.iter().copied());
+            nodes.extend(own.clone().map(|member| member.id));
+            is_whole &= own.all(|member| member.is_leaving || host.nodes.contains(&member.id));
+            let all = &observed.members;
+            is_whole &= host
+                .nodes
+                .iter()
+                .all(|node| all.iter().any(|member| member.id == *node));
+        }
+        if !is_whole {
+            half_there.extend(nodes);
+        }
+    }
+    half_there
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
@@ -186,6 +220,23 @@ proptest! {
                 state,
                 Some(NodeState::Ambiguous | NodeState::Inconsistent | NodeState::Refused)
             ), "{action:?} with {state:?}");
+        }
+    }
+    /// No rule changes or goes that is for a host of which the lists do not say the same.
+    #[test]
+    fn partial_lists_change_nothing(observed in observed()) {
+        let half_there = half_there(&observed);
+        let plan = plan(&observed, &policy(), now());
+        for action in &plan.actions {
+            let (rule, wanted) = match action {
+                Action::Create(wanted) => (None, Some(wanted)),
+                Action::Update { rule, wanted, .. } => (Some(*rule), Some(wanted)),
+                Action::Delete(deletion) => (Some(deletion.rule), None),
+            };
+            let rule = observed.rules.iter().find(|found| Some(found.id) == rule);
+            let mut nodes = rule.into_iter().flat_map(|rule| rule.nodes.iter());
+            prop_assert!(!nodes.any(|(node, _)| half_there.contains(node)), "{action:?}");
+            prop_assert!(!wanted.is_some_and(|wanted| half_there.contains(&wanted.member)));
         }
     }
 }
