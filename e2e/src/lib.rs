@@ -8,6 +8,7 @@
 
 mod api;
 mod lab;
+pub mod needles;
 mod old_kubectl;
 mod one_host;
 mod waiting;

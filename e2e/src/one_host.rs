@@ -1,5 +1,7 @@
 //! One host and a flake whose activation does what a test wants.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -190,6 +192,33 @@ impl OneHost {
             host.power_on()
         })?;
         Ok(())
+    }
+
+    /// Puts the directory `/var/programs`, for programs of a test, first into the path of the
+    /// host's SSH server.
+    ///
+    /// # Errors
+    /// When the host does not come up with it.
+    pub fn with_programs(&mut self) -> Result<()> {
+        let config = self.host()?.disk().join("etc/ssh/sshd_config");
+        let text = std::fs::read_to_string(&config)?;
+        let text = text.replace("SetEnv PATH=", "SetEnv PATH=/var/programs:");
+        std::fs::write(&config, text)?;
+        self.on_host("mkdir /var/programs")?;
+        self.power_cycle()
+    }
+
+    /// Puts a script into `/var/programs`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn program(&self, name: &str, script: &str) -> Result<()> {
+        let path = self.host()?.disk().join("var/programs").join(name);
+        std::fs::write(&path, script)?;
+        Ok(std::fs::set_permissions(
+            &path,
+            Permissions::from_mode(0o755),
+        )?)
     }
 
     /// Runs a command on the host, which must succeed, and gives its standard output.

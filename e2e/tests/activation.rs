@@ -216,17 +216,8 @@ async fn a_new_kernel_is_booted_where_that_is_allowed_and_reported_where_it_is_n
     }
     let mut one = start(json!({})).await?;
     // The host's reboot is a stand-in that asks this test for it.
-    let config = one.host()?.disk().join("etc/ssh/sshd_config");
-    let text = std::fs::read_to_string(&config)?;
-    std::fs::write(
-        &config,
-        text.replace("SetEnv PATH=", "SetEnv PATH=/var/programs:"),
-    )?;
-    one.on_host(
-        "mkdir /var/programs && printf '#!/bin/sh\\ntouch /var/reboot\\n' >/var/programs/reboot && \
-         chmod 755 /var/programs/reboot",
-    )?;
-    one.power_cycle()?;
+    one.with_programs()?;
+    one.program("reboot", "#!/bin/sh\ntouch /var/reboot\n")?;
 
     one.write("kernel", "second")?;
     let second = one.push("second", "")?;

@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 use nico_api::condition;
 use nico_e2e::{OneHost, eventually, skipped};
+use nico_sandbox::tools;
 use serde_json::json;
 
 /// Waits for the reason, whose message has these words, and checks that it is not given up.
@@ -70,15 +71,10 @@ async fn a_store_that_is_read_only_is_named_and_waited_for() -> Result<()> {
     one.no_guard_is_left().await
 }
 
-/// Puts a directory with programs of the test first into the path of the host's SSH server.
-fn with_programs(one: &mut OneHost) -> Result<()> {
-    let config = one.host()?.disk().join("etc/ssh/sshd_config");
-    let text = std::fs::read_to_string(&config)?;
-    let text = text.replace("SetEnv PATH=", "SetEnv PATH=/var/programs:");
-    std::fs::write(&config, text)?;
-    one.on_host("mkdir /var/programs")?;
-    one.power_cycle()
-}
+const DATE: &str = r#"#!/bin/sh
+if [ -e /var/turn ]; then rm /var/turn; when='last year'; else touch /var/turn; when='next year'; fi
+exec /usr/bin/date -d "$when" "$@"
+"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_wrong_by_a_year_holds_up_nothing() -> Result<()> {
@@ -86,16 +82,9 @@ async fn a_clock_that_is_wrong_by_a_year_holds_up_nothing() -> Result<()> {
         return Ok(());
     }
     let mut one = OneHost::start(&[]).await?;
-    with_programs(&mut one)?;
+    one.with_programs()?;
     // Whoever asks for the time gets that of a year ago, or of the next, by turns.
-    one.on_host(
-        "cat >/var/programs/date <<'END'\n\
-         #!/bin/sh\n\
-         if [ -e /var/turn ]; then rm /var/turn; when='last year'; else touch /var/turn; when='next year'; fi\n\
-         exec /usr/bin/date -d \"$when\" \"$@\"\n\
-         END\n\
-         chmod 755 /var/programs/date",
-    )?;
+    one.program("date", DATE)?;
     let first = one.push("first", "date >/var/seen")?;
     one.configure(json!({"activation": {"confirmTimeout": "5s"}}))
         .await?;
@@ -118,29 +107,25 @@ async fn a_clock_that_is_wrong_by_a_year_holds_up_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What `sudo` is for the host: everybody who can start it is root.
-const SUDO: &str = r#"#!/bin/sh
-while :; do
-  case $1 in
-    -n | --) shift ;;
-    *) break ;;
-  esac
-done
-exec /var/programs/root-shell -p -c 'exec setpriv --reuid 0 --regid 0 --clear-groups "$@"' sudo "$@"
-"#;
+/// Nothing is asked of the user `nico`.
+const PAM: &str = "auth required pam_permit.so\naccount required pam_permit.so\n\
+                   session required pam_permit.so\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_root_needs_sudo_and_is_enough_with_it() -> Result<()> {
     if skipped() {
         return Ok(());
     }
-    let mut one = OneHost::start(&[]).await?;
-    with_programs(&mut one)?;
+    if let Err(missing) = tools::check(&[("sudo", "sudo")]) {
+        tools::skip(&missing.to_string());
+        return Ok(());
+    }
+    let one = OneHost::start(&[]).await?;
     one.on_host(
         "echo 'nico:x:1000:1000::/home/nico:/bin/sh' >>/etc/passwd && \
          echo 'nico:x:1000:' >>/etc/group && echo 'nico:*:19000:0:99999:7:::' >>/etc/shadow && \
          mkdir /home/nico && chown 1000:1000 /home/nico && \
-         chmod 644 /etc/ssh/authorized_keys && chmod 755 /etc/ssh /var /var/programs",
+         chmod 644 /etc/ssh/authorized_keys && chmod 755 /etc/ssh /var",
     )?;
     one.machine(json!({"sshUser": "nico"})).await?;
     let first = one.push("first", "id -u >/var/user")?;
@@ -148,14 +133,17 @@ async fn a_user_without_root_needs_sudo_and_is_enough_with_it() -> Result<()> {
     trouble(&one, "RootRequired", &["sudo", "spec.sshUser"]).await?;
     ensure!(one.switches()?.is_empty());
 
-    let script = one.host()?.disk().join("var/sudo");
-    std::fs::write(&script, SUDO)?;
-    // The disk of a test host does not honour the bit that makes a program root's.
-    one.on_host(
-        "mount -t tmpfs -o suid,mode=755 tmpfs /var/programs && \
-         cp /bin/dash /var/programs/root-shell && chmod 4755 /var/programs/root-shell && \
-         cp /var/sudo /var/programs/sudo && chmod 755 /var/programs/sudo",
-    )?;
+    // A user who may use sudo with a password is not enough: nobody is there to type it.
+    let etc = one.host()?.disk().join("etc");
+    std::fs::create_dir_all(etc.join("pam.d"))?;
+    std::fs::write(etc.join("pam.d/sudo"), PAM.replace("permit", "deny"))?;
+    one.on_host("echo 'nico ALL=(ALL) ALL' >/etc/sudoers && chmod 440 /etc/sudoers")?;
+    let refused = one.reason("RootRequired").await?;
+    ensure!(refused.contains("sudo:"), "{refused}");
+    ensure!(one.switches()?.is_empty());
+
+    std::fs::write(etc.join("pam.d/sudo"), PAM)?;
+    one.on_host("echo 'nico ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers")?;
     one.applied(&first).await?;
     ensure!(one.on_host("cat /var/user")? == "0");
     one.no_guard_is_left().await
