@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: Arguments, root: &clap::Command) -> anyhow::Result<
         ("commands.md", commands::page(root)),
         ("reasons.md", reasons::page()),
         ("resources.md", resources::page()?),
+        ("rules.md", nico_gitops::rules::reference()),
     ];
     for (file, text) in pages.into_iter().chain(schemas::pages()?) {
         let path = folder.join(file);

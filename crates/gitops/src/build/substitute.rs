@@ -96,6 +96,11 @@ impl Variables {
         self.values.contains_key(name)
     }
 
+    /// The names of all variables with a value.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     fn get(&self, name: &str) -> Variable<'_> {
         match self.values.get(name) {
             Some(Some(value)) => Variable::Known(value),

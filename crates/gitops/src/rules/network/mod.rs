@@ -1,0 +1,6 @@
+//! The rules for what reaches workloads over the network.
+
+pub mod dns;
+pub mod gateway;
+pub mod ingress;
+pub mod policy;

@@ -1,0 +1,120 @@
+//! Schemas: which fields the objects of a kind have.
+//!
+//! Kubernetes' own kinds are those of `k8s-openapi`, Flux' kinds are kept in `flux.json` (made by
+//! `tools/flux-schemas`), NICO's are its own CustomResourceDefinitions; those in the repository come
+//! on top. A kind without a schema is not looked at.
+
+mod kubernetes;
+pub mod validate;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::build::Object;
+use crate::graph::Graph;
+use crate::load;
+use crate::source::FileId;
+use crate::yaml::Node;
+
+/// The schemas of Flux' kinds, by `group/version/Kind`: those of their `spec`.
+const FLUX: &str = include_str!("flux.json");
+
+/// NICO's own definitions.
+const NICO: [&str; 3] = [
+    include_str!("../../../../crds/kubernetescluster.yaml"),
+    include_str!("../../../../crds/machine.yaml"),
+    include_str!("../../../../crds/nixosconfiguration.yaml"),
+];
+
+/// The schemas that are known for a repository. Each is made when it is first asked for.
+pub struct Schemas {
+    /// By group, version and kind; none where there is no schema.
+    known: HashMap<String, Option<Rc<Value>>>,
+}
+
+impl Schemas {
+    /// All schemas, with those of the definitions in the repository.
+    pub fn new(graph: &Graph) -> Self {
+        let mut known = HashMap::new();
+        for text in NICO {
+            for definition in load::parse(FileId::default(), text).documents {
+                known.extend(versions(&definition));
+            }
+        }
+        for definition in graph.of_kind("apiextensions.k8s.io", "CustomResourceDefinition") {
+            known.extend(versions(&definition.node));
+        }
+        Self { known }
+    }
+
+    /// The schema for an object, where there is one.
+    pub fn of(&mut self, object: &Object) -> Option<Rc<Value>> {
+        let key = key(object.group(), object.version(), object.kind());
+        let make = || {
+            let flux = flux().get(&key).map(whole);
+            flux.or_else(|| kubernetes::schema(&key)).map(Rc::new)
+        };
+        if let Some(schema) = self.known.get(&key) {
+            return schema.clone();
+        }
+        let schema = make();
+        self.known.insert(key, schema.clone());
+        schema
+    }
+
+    /// Whether Flux has this kind in this version.
+    pub fn flux_has(object: &Object) -> bool {
+        flux().contains_key(&key(object.group(), object.version(), object.kind()))
+    }
+
+    /// Whether Flux has this kind in any version.
+    pub fn flux_has_kind(object: &Object) -> bool {
+        let (start, end) = (
+            format!("{}/", object.group()),
+            format!("/{}", object.kind()),
+        );
+        flux()
+            .keys()
+            .any(|key| key.starts_with(&start) && key.ends_with(&end))
+    }
+}
+
+fn key(group: &str, version: &str, kind: &str) -> String {
+    format!("{group}/{version}/{kind}")
+}
+
+fn flux() -> &'static Map<String, Value> {
+    static SCHEMAS: OnceLock<Map<String, Value>> = OnceLock::new();
+    SCHEMAS.get_or_init(|| serde_json::from_str(FLUX).expect("the file is generated"))
+}
+
+/// The schema of an object with this `spec`.
+fn whole(spec: &Value) -> Value {
+    json!({"type": "object", "properties": {"spec": spec}, "required": ["spec"]})
+}
+
+/// The schemas of a CustomResourceDefinition.
+fn versions(definition: &Node) -> Vec<(String, Option<Rc<Value>>)> {
+    let text = |path: &[&str]| {
+        definition
+            .path(path)
+            .and_then(Node::text)
+            .unwrap_or_default()
+    };
+    let group = text(&["spec", "group"]);
+    let kind = text(&["spec", "names", "kind"]);
+    let versions = definition
+        .path(&["spec", "versions"])
+        .map_or(&[][..], Node::items);
+    versions
+        .iter()
+        .filter_map(|version| {
+            let schema = version.path(&["schema", "openAPIV3Schema"])?;
+            let key = key(group, version.text_of("name")?, kind);
+            Some((key, Some(Rc::new(schema.to_json()))))
+        })
+        .collect()
+}
