@@ -5,6 +5,8 @@ use anyhow::{Result, ensure};
 use nico_api::condition;
 use nico_e2e::{OneHost, eventually, skipped};
 use nico_sandbox::tools;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use serde_json::json;
 
 /// Waits for the reason, whose message has these words, and checks that it is not given up.
@@ -104,6 +106,40 @@ async fn a_clock_that_is_wrong_by_a_year_holds_up_nothing() -> Result<()> {
     ensure!(took.as_secs() >= 3 && took.as_secs() < 15, "{took:?}");
     let message = one.reason("RolledBack").await?;
     ensure!(message.contains("nobody confirmed it"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_another_key_is_told_nothing_until_somebody_names_that_key() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let mut one = OneHost::start(&[]).await?;
+    let first = one.push("first", "")?;
+    one.configure(json!({})).await?;
+    one.applied(&first).await?;
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)?;
+    let file = one.host()?.disk().join("etc/ssh/ssh_host_ed25519_key");
+    std::fs::write(&file, key.to_openssh(LineEnding::LF)?.as_str())?;
+    one.power_cycle()?;
+    let shown = key.public_key().fingerprint(HashAlg::Sha256).to_string();
+
+    let second = one.push("second", "")?;
+    let machines = one.lab.machines();
+    let changed = nico_e2e::reason(&machines, "m", "Reachable", "HostKeyChanged").await?;
+    ensure!(changed.message.contains(&shown), "{changed:?}");
+    ensure!(changed.message.contains("reset-host-key"), "{changed:?}");
+    trouble(&one, "MachineNotReachable", &[&shown, "is trusted"]).await?;
+    ensure!(one.running()? == "first");
+    ensure!(!one.switches()?.contains(&"test second".to_owned()));
+
+    let reset = format!("nio.homystack.com/reset-host-key={shown}");
+    one.lab
+        .kubectl(&["annotate", "machine", "m", &reset])
+        .await?;
+    one.applied(&second).await?;
+    let status = machines.get("m").await?.status.unwrap_or_default();
+    ensure!(status.ssh_host_key_fingerprints == [shown], "{status:?}");
     Ok(())
 }
 

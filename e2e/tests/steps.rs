@@ -48,7 +48,7 @@ async fn an_operator_that_is_killed_in_any_step_leaves_what_the_next_one_ends() 
     // A build and an activation that take long enough to be hit in the middle.
     one.write("build.sh", "/usr/bin/sleep 0.2")?;
     let first = one.push("first", "sleep 0.2")?;
-    let file = json!({"path": "content", "valueType": "Inline", "inline": "first"});
+    let file = json!({"path": "beside", "valueType": "Inline", "inline": "the sources"});
     one.configure(json!({"additionalFiles": [file]})).await?;
     one.applied(&first).await?;
 
@@ -93,9 +93,7 @@ async fn an_operator_that_is_killed_in_any_step_leaves_what_the_next_one_ends() 
 /// Pushes a system and kills the operator as soon as the attempt is in the step. Gives the
 /// commit, and whether the attempt was still in that step afterwards.
 async fn kill_in(one: &mut OneHost, step: Step, content: &str) -> Result<(String, bool)> {
-    let file = json!({"path": "content", "valueType": "Inline", "inline": content});
     let commit = one.push(content, "sleep 0.2")?;
-    one.configure(json!({"additionalFiles": [file]})).await?;
     let attempt = async |one: &OneHost| -> Result<Attempt> {
         let web = one.lab.configurations().get("web").await?;
         let attempt = web.status.and_then(|status| status.last_attempt);

@@ -1,7 +1,7 @@
 //! The rules of a plan, by tables.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use nico_api::labels::CONFIGURATION_FINALIZER;
+use nico_api::labels::{CONFIGURATION_FINALIZER, RECONCILE_AT};
 use nico_api::nixos_configuration::Step;
 use nico_api::nixos_configuration::conditions::READY;
 use nico_api::{MachineStatus, NixosConfigurationSpec};
@@ -85,16 +85,19 @@ fn applied() -> Observed {
     })
 }
 
+fn failure(category: Category) -> Failure {
+    Failure {
+        reason: ConfigurationReason::EvaluationFailed,
+        message: "no".to_owned(),
+        category,
+        is_rolled_back: false,
+    }
+}
+
 fn failed(step: Step, category: Category) -> Observed {
     attempted(|progress, _| {
         progress.enter(step, at(105));
-        let failure = Failure {
-            reason: ConfigurationReason::EvaluationFailed,
-            message: "no".to_owned(),
-            category,
-            is_rolled_back: false,
-        };
-        progress.fail(&failure, at(110));
+        progress.fail(&failure(category), at(110));
     })
 }
 
@@ -272,6 +275,57 @@ fn a_failure_that_may_pass_is_tried_again_after_its_wait() {
         panic!("{:?}", names(&due));
     };
     assert_eq!((attempt.failures, attempt.started_at), (1, at(115)));
+}
+
+#[test]
+fn what_may_pass_is_tried_for_ever_and_at_most_ten_minutes_apart() {
+    let mut observed = failed(Step::Copy, Category::Transient);
+    let mut now = 110;
+    let mut waits = Vec::new();
+    for _ in 0..30 {
+        let early = plan(&observed, &RHYTHM, at(now));
+        assert_eq!(names(&early), [""; 0]);
+        let wait = early.requeue.unwrap().as_secs();
+        waits.push(wait);
+        now += i64::try_from(wait).unwrap();
+        let due = plan(&observed, &RHYTHM, at(now));
+        let Some(Action::Apply(next)) = due.actions.last() else {
+            panic!("{:?}", names(&due));
+        };
+        let mut progress = next.progress.clone();
+        progress.start(&next.wanted, next.started_at, next.failures, at(now));
+        progress.enter(Step::Copy, at(now));
+        progress.fail(&failure(Category::Transient), at(now));
+        observed.configuration.status = Some(progress.status().clone());
+    }
+    assert_eq!(waits[..8], [5, 10, 20, 40, 80, 160, 320, 600]);
+    assert!(waits[8..].iter().all(|wait| *wait == 600), "{waits:?}");
+}
+
+type Change = fn(&mut NixosConfiguration);
+
+#[test]
+fn a_new_spec_commit_or_wish_is_tried_at_once_and_its_failures_counted_anew() {
+    let spec: Change = |it| it.spec.flake = "#other".to_owned();
+    let wish: Change = |it| {
+        let now = (RECONCILE_AT.to_owned(), "now".to_owned());
+        it.metadata.annotations = Some([now].into());
+    };
+    let changes: [(Change, char); 3] = [(spec, 'a'), (wish, 'a'), (|_| {}, 'b')];
+    for category in [Category::Transient, Category::InvalidInput] {
+        for (change, commit) in changes {
+            let mut observed = failed(Step::Build, category);
+            assert_eq!(actions(&observed, 111), [""; 0]);
+            change(&mut observed.configuration);
+            let wanted = wanted(&observed.configuration, Purpose::Install, commit);
+            observed.wanted = Some(Ok(wanted));
+            let plan = plan(&observed, &RHYTHM, at(111));
+            let Some(Action::Apply(attempt)) = plan.actions.last() else {
+                panic!("{:?}", names(&plan));
+            };
+            assert_eq!((attempt.failures, attempt.started_at), (0, at(111)));
+        }
+    }
 }
 
 #[test]

@@ -220,6 +220,7 @@ impl Wanted {
         let input_hash = FieldHash::default()
             .field(&configuration_hash)
             .field(commit.as_str())
+            .field(format!("{:?}{}", request.confirm_timeout, request.rollback))
             .field(reconcile_at(configuration).unwrap_or_default())
             .field(repeat_wish(configuration).unwrap_or_default())
             .finish();
@@ -406,6 +407,29 @@ mod tests {
         let by_branch = hashes(|_| {}, 'a');
         let by_commit = hashes(|it| it.spec.reference = "a".repeat(40), 'a');
         assert_eq!(by_branch, by_commit);
+    }
+
+    #[test]
+    fn another_guard_is_a_reason_to_try_again_and_none_to_activate_what_runs() {
+        let (configuration, input) = hashes(|_| {}, 'a');
+        let longer = |it: &mut nico_api::nixos_configuration::Activation| {
+            it.confirm_timeout = Duration::from_secs(300).into();
+        };
+        let without = |it: &mut nico_api::nixos_configuration::Activation| it.rollback = false;
+        let changes: [&dyn Fn(&mut nico_api::nixos_configuration::Activation); 2] =
+            [&longer, &without];
+        for change in changes {
+            let (same, other_input) = hashes(
+                |it| {
+                    let mut activation = it.spec.activation();
+                    change(&mut activation);
+                    it.spec.activation = Some(activation);
+                },
+                'a',
+            );
+            assert_eq!(configuration, same);
+            assert_ne!(input, other_input);
+        }
     }
 
     #[test]
