@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
+use nico_runtime::proxy::Proxy;
 
 #[derive(Args)]
 pub(crate) struct Connection {
@@ -45,7 +46,21 @@ impl Connection {
             .namespace
             .clone()
             .unwrap_or(config.default_namespace.clone());
-        let client = Client::try_from(config).context("cannot use the kubeconfig")?;
-        Ok((client, namespace))
+        Ok((client(config)?, namespace))
     }
+}
+
+/// A client; through a proxy only where the kubeconfig or the environment wants one.
+pub(crate) fn client(mut config: Config) -> anyhow::Result<Client> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let of_environment = variable("HTTPS_PROXY").or_else(|| variable("https_proxy"));
+    let of_environment = of_environment.and_then(|url| url.parse().ok());
+    // The library asks NO_PROXY about the proxy, in the place of the server.
+    if config.proxy_url.is_some()
+        && config.proxy_url == of_environment
+        && Proxy::on_the_way_to(&config.cluster_url, variable)?.is_none()
+    {
+        config.proxy_url = None;
+    }
+    Client::try_from(config).context("cannot use the kubeconfig")
 }

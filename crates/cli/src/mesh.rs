@@ -16,6 +16,7 @@ use nico_runtime::shutdown::{self, SecondSignal};
 use prometheus_client::registry::Registry;
 use tracing::info;
 
+use crate::connection;
 use settings::{Common, Run};
 
 /// The program's name in Events.
@@ -181,5 +182,5 @@ async fn kubernetes() -> anyhow::Result<Client> {
             .await
             .context("cannot find a Kubernetes API: set KUBECONFIG, or run in a cluster")?,
     };
-    Client::try_from(config).context("cannot use the kubeconfig")
+    connection::client(config)
 }

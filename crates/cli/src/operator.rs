@@ -4,7 +4,7 @@ mod kinds;
 mod settings;
 
 use anyhow::{Context as _, bail};
-use kube::{Client, Config};
+use kube::Config;
 use nico_runtime::context::Context;
 use nico_runtime::events::Events;
 use nico_runtime::leader::{Candidate, Timing};
@@ -13,6 +13,7 @@ use nico_runtime::shutdown::{self, SecondSignal};
 use prometheus_client::registry::Registry;
 use tracing::info;
 
+use crate::connection;
 pub(crate) use settings::Arguments;
 
 const LEASE: &str = "nico-operator";
@@ -45,7 +46,7 @@ async fn operate(arguments: Arguments) -> anyhow::Result<()> {
         .namespace
         .clone()
         .unwrap_or(config.default_namespace.clone());
-    let client = Client::try_from(config).context("cannot use the kubeconfig")?;
+    let client = connection::client(config)?;
 
     let mut registry = Registry::default();
     let metrics = register_metrics(&mut registry);

@@ -5,6 +5,7 @@
 //! - [`events`], [`status`]: how controllers speak to people and to each other
 //! - [`leader`]: one process at a time, by a Lease
 //! - [`process`]: child programs that end as a whole
+//! - [`proxy`]: which proxy the environment wants on the way to a server
 //! - [`server`]: probes and metrics over HTTP
 //! - [`shutdown`]: from a signal to an orderly end
 //! - [`telemetry`] for the logs
@@ -15,6 +16,7 @@ pub mod context;
 pub mod events;
 pub mod leader;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod shutdown;
 pub mod status;

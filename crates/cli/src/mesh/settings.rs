@@ -133,8 +133,10 @@ impl Common {
             fs::read(file)
                 .with_context(|| format!("NETMAKER_CA_FILE: cannot read {}", file.display()))
         });
+        let proxy = url.proxy(|name| std::env::var(name).ok())?;
         Ok(ClientSettings {
             url,
+            proxy,
             credentials: self.credentials()?,
             authorities: authorities.transpose()?,
             timeout: self.netmaker_timeout,

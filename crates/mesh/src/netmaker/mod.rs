@@ -9,6 +9,7 @@
 //! - [`error`]: what came back instead
 //! - [`settings`]: address, credentials, certificates
 //! - `session`: login and tokens
+//! - `way`: directly, or through a proxy
 //! - `transport`, `decode`: HTTP, and lists as they arrive
 //! - [`types`]: what is kept of the answers
 
@@ -19,6 +20,7 @@ mod session;
 pub mod settings;
 mod transport;
 pub mod types;
+mod way;
 
 pub use client::{Netmaker, RuleBody};
 pub use error::ClientError;

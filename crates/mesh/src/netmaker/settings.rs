@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use nico_runtime::proxy::{Proxy, ProxyError};
 use zeroize::Zeroizing;
 
 /// A text that is never shown.
@@ -85,6 +86,23 @@ impl BaseUrl {
         &self.0
     }
 
+    /// The proxy that the environment wants on the way there; `variable` reads the environment.
+    ///
+    /// # Errors
+    /// When the variable that counts names no proxy.
+    pub fn proxy(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Proxy>, ProxyError> {
+        let url: Uri = self.0.parse().unwrap_or_default();
+        Proxy::on_the_way_to(&url, variable)
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        let scheme = self.0.split(':').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("https")
+    }
+
     pub(super) fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
@@ -105,6 +123,8 @@ pub struct ClientSettings {
     pub credentials: Credentials,
     /// Certificates in PEM that are trusted beside those of the system.
     pub authorities: Option<Vec<u8>>,
+    /// The proxy on the way to the server.
+    pub proxy: Option<Proxy>,
     /// How long one request may take, with its answer.
     pub timeout: Duration,
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -21,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ClientError;
 use super::settings::{BaseUrl, ClientSettings, Secret};
+use super::way::Way;
 
 /// The longest list that is read. A hundred thousand nodes fit.
 pub(super) const LONGEST_LIST: u64 = 512 << 20;
@@ -47,8 +47,10 @@ pub enum CertificateError {
 
 /// Connections to one server.
 pub(super) struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Way>, Full<Bytes>>,
     url: BaseUrl,
+    /// What a proxy is shown that asks the server in our place.
+    proxy_authorization: Option<HeaderValue>,
     timeout: Duration,
 }
 
@@ -85,11 +87,16 @@ impl Transport {
                 .with_safe_default_protocol_versions()?
                 .with_root_certificates(roots(settings.authorities.as_deref())?)
                 .with_no_client_auth();
+        let proxy = settings.proxy.clone();
+        let proxy_authorization = proxy
+            .as_ref()
+            .filter(|_| !settings.url.is_tls())
+            .and_then(|proxy| proxy.authorization().cloned());
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_http1()
-            .build();
+            .wrap_connector(Way::new(proxy, tls));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
@@ -97,6 +104,7 @@ impl Transport {
         Ok(Self {
             client,
             url: settings.url.clone(),
+            proxy_authorization,
             timeout: settings.timeout,
         })
     }
@@ -116,12 +124,17 @@ impl Transport {
             .header(header::USER_AGENT, AGENT)
             .header(header::ACCEPT, "application/json");
         if let Some(token) = token {
-            let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.reveal()))
-                .map_err(|_| ClientError::TokenRefused {
-                    message: "it has characters that no token has".to_owned(),
+            let mut value =
+                HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| {
+                    ClientError::TokenRefused {
+                        message: "it has characters that no token has".to_owned(),
+                    }
                 })?;
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
+        }
+        if let Some(value) = &self.proxy_authorization {
+            request = request.header(header::PROXY_AUTHORIZATION, value);
         }
         if ask.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");

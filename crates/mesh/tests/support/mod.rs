@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub(crate) mod lab;
+pub(crate) mod proxy;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(crate) const USER: &str = "robot";
 pub(crate) const PASSWORD: &str = "a-good-password";
 
 /// How long a client waits for an answer that never comes; long enough for one that does.
-const TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// With one account and the network `net`.
 pub(crate) async fn server() -> NetmakerServer {
@@ -34,6 +35,7 @@ pub(crate) fn settings(server: &NetmakerServer, timeout: Duration) -> ClientSett
             password: Secret::new(PASSWORD),
         },
         authorities: None,
+        proxy: None,
         timeout,
     }
 }
