@@ -5,7 +5,9 @@ mod table;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use kube::{Client, Config};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::ListParams;
+use kube::{Api, Client, Config};
 use nico_mesh::netmaker::Netmaker;
 use nico_mesh::{Mesh, Metrics, Parts};
 use nico_runtime::context::Context;
@@ -80,6 +82,7 @@ async fn keep(arguments: Run) -> anyhow::Result<()> {
     let metrics = register_metrics(&mut registry);
     let netmaker = netmaker(&arguments.common, metrics.clone())?;
     let client = kubernetes().await?;
+    check_selector(&client, settings.selector.as_deref()).await?;
 
     let readiness = Readiness::default();
     let metrics_address =
@@ -171,6 +174,22 @@ fn mesh(common: &Common) -> anyhow::Result<Mesh> {
 
 fn netmaker(common: &Common, metrics: Metrics) -> anyhow::Result<Netmaker> {
     Netmaker::new(&common.client()?, metrics).context("cannot make a client of Netmaker")
+}
+
+/// Asks the API server whether it understands the selector: who waits for Nodes that no list gives
+/// would wait for ever. A server that does not answer is waited for elsewhere.
+async fn check_selector(client: &Client, selector: Option<&str>) -> anyhow::Result<()> {
+    let Some(selector) = selector else {
+        return Ok(());
+    };
+    let nodes: Api<Node> = Api::all(client.clone());
+    let one = ListParams::default().labels(selector).limit(1);
+    match nodes.list_metadata(&one).await {
+        Err(kube::Error::Api(status)) if status.code == 400 => {
+            bail!("MESH_NODE_SELECTOR cannot be used: {}", status.message)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `KUBECONFIG` if it is set, else the cluster that this runs in, else the usual kubeconfig.

@@ -16,6 +16,8 @@ use nico_mesh::{Settings, Share};
 use crate::duration::duration;
 use crate::process::Process;
 
+/// The usual name of the Lease.
+const LEASE: &str = "kaput-not";
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// What every command of the mesh needs.
@@ -85,7 +87,7 @@ pub(crate) struct Run {
         long,
         env = "LEADER_ELECTION_ID",
         value_name = "NAME",
-        default_value = "kaput-not"
+        default_value = LEASE
     )]
     leader_election_id: String,
     #[command(flatten)]
@@ -192,10 +194,21 @@ impl Run {
         let namespace = given(self.leader_election_namespace.as_deref())
             .or(of_pod)
             .unwrap_or("kube-system");
+        let id = given(Some(&self.leader_election_id)).unwrap_or(LEASE);
+        for (variable, name) in [
+            ("LEADER_ELECTION_NAMESPACE", namespace),
+            ("LEADER_ELECTION_ID", id),
+        ] {
+            if !is_object_name(name) {
+                bail!(
+                    "{variable}: {name:?} is no name of an object: allowed are small letters, digits, \"-\" and \".\""
+                );
+            }
+        }
         Ok(Election {
             is_enabled: self.leader_election_enabled.unwrap_or(of_pod.is_some()),
             namespace: namespace.to_owned(),
-            id: self.leader_election_id.clone(),
+            id: id.to_owned(),
         })
     }
 }
@@ -209,6 +222,17 @@ fn items(text: Option<&str>) -> impl Iterator<Item = &str> {
         .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
+}
+
+/// Whether Kubernetes takes this as the name of an object.
+fn is_object_name(text: &str) -> bool {
+    let is_inner =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let is_outer = |end: Option<u8>| end.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= 253
+        && text.bytes().all(is_inner)
+        && is_outer(text.bytes().next())
+        && is_outer(text.bytes().last())
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
@@ -229,6 +253,16 @@ mod tests {
         assert_eq!(list(Some("a, b,,c ")), ["a", "b", "c"]);
         assert_eq!(list(Some("")), Vec::<&str>::new());
         assert_eq!(list(None), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_lease_has_the_name_of_an_object() {
+        for name in ["kaput-not", "a", "a.b", "1-2"] {
+            assert!(is_object_name(name), "{name}");
+        }
+        for name in ["", "A_B", "-a", "a.", "a b", "a/b"] {
+            assert!(!is_object_name(name), "{name}");
+        }
     }
 
     #[test]
