@@ -202,6 +202,7 @@ async fn a_list_that_is_cut_or_endless_is_no_list() {
         (Fault::json("[] []"), "Undecodable"),
         (Fault::json("\"hosts\""), "Undecodable"),
         (Fault::bad_gateway(), "Server"),
+        (Fault::html(429), "Server"),
     ] {
         server
             .faults()
