@@ -5,6 +5,9 @@
 //! nothing: how fast a machine is, is no property of the code.
 
 pub mod client;
+pub mod metrics;
+pub mod nodes;
 pub mod percentile;
 pub mod process;
+pub mod spawn;
 pub mod table;

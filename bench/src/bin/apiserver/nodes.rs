@@ -5,25 +5,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use http::Method;
+use nico_bench::nodes::node;
 use nico_bench::table::{Against, Table};
 use tokio::task::JoinSet;
 
+use super::Sizes;
 use super::serve::Running;
-use super::{Sizes, objects};
 
 const NODES: &str = "/api/v1/nodes";
 
 pub async fn measure(sizes: &Sizes, table: &mut Table) -> anyhow::Result<()> {
     let server = Running::start(&sizes.program).await?;
     for_all(&server, sizes, |number| {
-        (Method::POST, NODES.to_owned(), objects::node(number, 1))
+        (Method::POST, NODES.to_owned(), node(number, 1))
     })
     .await?;
     let created = server.memory()?;
     // The history then holds old versions as well.
     for_all(&server, sizes, |number| {
         let path = format!("{NODES}/node-{number:05}");
-        (Method::PUT, path, objects::node(number, 2))
+        (Method::PUT, path, node(number, 2))
     })
     .await?;
     let updated = server.memory()?;

@@ -7,9 +7,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use nico_bench::metrics::{self, sum};
 use nico_bench::process;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::world::World;
@@ -114,20 +113,6 @@ impl Operator {
     }
 
     async fn page(&self) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.metrics)).await?;
-        stream
-            .write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            .await?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await?;
-        Ok(page)
+        metrics::page(self.metrics).await
     }
-}
-
-/// The sum of all series of a metric.
-fn sum(page: &str, series: &str) -> u64 {
-    page.lines()
-        .filter(|line| line.starts_with(series))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
 }

@@ -1,7 +1,6 @@
 //! What surrounds the operator: the API server and the machines, each a process of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,16 +12,13 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use nico_api::references::SecretReference;
 use nico_api::{Machine, MachineSpec};
+use nico_bench::spawn::{PATIENCE, spawn};
 use nico_ssh::test_server::{key, pem};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::hosts::{self, USER_KEY};
-
-/// How long a process may take to start.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Requests under way while objects are created.
 const CREATORS: usize = 32;
@@ -135,34 +131,4 @@ impl World {
             ..MachineSpec::default()
         }
     }
-}
-
-/// Starts a process and waits for the line of its output that says what is asked for. The rest of
-/// its output is read and dropped.
-async fn spawn<T>(
-    mut command: Command,
-    answer: impl Fn(&str) -> Option<T>,
-) -> anyhow::Result<(Child, T)> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
-    let output = child.stdout.take().context("it has no output")?;
-    let mut lines = BufReader::new(output).lines();
-    let answered = async {
-        while let Some(line) = lines.next_line().await? {
-            if let Some(answer) = answer(&line) {
-                return Ok(answer);
-            }
-        }
-        anyhow::bail!("{:?} has ended", command.as_std().get_program())
-    };
-    let answer = tokio::time::timeout(PATIENCE, answered)
-        .await
-        .context("a process does not start")??;
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    Ok((child, answer))
 }
