@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::registry::Kind;
 use crate::status::Status;
-use crate::table::json_path;
+
+use super::selectable_field;
 
 /// All requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +55,8 @@ impl FieldSelector {
     /// Whether an object is selected.
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|requirement| {
-            (value_at(object, &requirement.field) == requirement.value) == requirement.equal
+            let value = selectable_field::value(object, &requirement.field);
+            (value == requirement.value) == requirement.equal
         })
     }
 }
@@ -73,11 +75,7 @@ fn requirement(all: &str, term: &str, kind: &Kind) -> Result<Requirement, Status
     };
     let value = unescape(value)
         .ok_or_else(|| Status::bad_request(format!("invalid field selector: {term}")))?;
-    if !is_selectable(kind, field) {
-        return Err(Status::bad_request(format!(
-            "field label not supported: {field}"
-        )));
-    }
+    selectable_field::check(kind, field)?;
     Ok(Requirement {
         field: field.to_owned(),
         value,
@@ -114,83 +112,6 @@ fn unescape(value: &str) -> Option<String> {
         }
     }
     Some(result)
-}
-
-fn is_selectable(kind: &Kind, field: &str) -> bool {
-    if field == "metadata.name" || field == "metadata.namespace" && kind.namespaced {
-        return true;
-    }
-    if let Some(custom) = kind.custom() {
-        return custom
-            .selectable
-            .iter()
-            .any(|path| path.strip_prefix('.') == Some(field));
-    }
-    let fields: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => &[
-            "spec.nodeName",
-            "spec.restartPolicy",
-            "spec.schedulerName",
-            "spec.serviceAccountName",
-            "spec.hostNetwork",
-            "status.phase",
-            "status.podIP",
-            "status.podIPs",
-            "status.nominatedNodeName",
-        ],
-        ("", "Node") => &["spec.unschedulable"],
-        ("", "Namespace") => &["status.phase"],
-        ("", "Secret") => &["type"],
-        ("", "Service") => &["spec.clusterIP", "spec.type"],
-        ("", "ReplicationController") | ("apps", "ReplicaSet") => &["status.replicas"],
-        ("", "Event") => &[
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
-            "reason",
-            "reportingComponent",
-            "source",
-            "type",
-        ],
-        ("events.k8s.io", "Event") => &[
-            "regarding.kind",
-            "regarding.namespace",
-            "regarding.name",
-            "regarding.uid",
-            "regarding.apiVersion",
-            "regarding.resourceVersion",
-            "regarding.fieldPath",
-            "reason",
-            "reportingController",
-            "type",
-        ],
-        ("batch", "Job") => &["status.successful"],
-        ("certificates.k8s.io", "CertificateSigningRequest") => &["spec.signerName"],
-        _ => &[],
-    };
-    fields.contains(&field)
-}
-
-fn value_at(object: &Value, field: &str) -> String {
-    let field = match field {
-        "source" if object["source"].is_object() => "source.component",
-        "status.successful" => "status.succeeded",
-        field => field,
-    };
-    match json_path::first(object, field) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) => String::new(),
-        Some(other) => other.to_string(),
-        None => match field {
-            "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
-            "status.succeeded" | "status.replicas" => "0".to_owned(),
-            _ => String::new(),
-        },
-    }
 }
 
 #[cfg(test)]

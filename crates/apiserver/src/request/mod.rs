@@ -7,6 +7,7 @@ pub mod media;
 pub mod options;
 pub mod path;
 mod protobuf;
+mod selectable_field;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
