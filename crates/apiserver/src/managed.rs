@@ -51,7 +51,7 @@ pub fn apply(
         now: api::now(),
         reset_fields: reset_fields(kind, writer.subresource, applied),
     };
-    apply::apply(live, applied, &request, &types).map_err(|error| match &error {
+    let merged = apply::apply(live, applied, &request, &types).map_err(|error| match &error {
         ApplyError::Conflicts(conflicts) => {
             let cause = |conflict: &apply::Conflict| {
                 Cause::new(
@@ -65,7 +65,13 @@ pub fn apply(
         ApplyError::BadRequest(_) | ApplyError::Invalid(_) => {
             Status::bad_request(error.to_string())
         }
-    })
+    });
+    let mut merged = merged?;
+    // Such a status is there from the beginning, but its applier does not own it.
+    if live.is_none() && kind.behaviour.keeps_status_on_create && !applied["status"].is_null() {
+        merged["status"] = applied["status"].clone();
+    }
+    Ok(merged)
 }
 
 fn types(kind: &Kind) -> Option<TypeInfo> {

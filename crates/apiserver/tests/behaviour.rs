@@ -220,6 +220,23 @@ async fn a_strategic_patch_replaces_the_taints_of_a_node() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_applied_begins_with_its_status_and_nobody_owns_that() {
+    let sender = Sender::new().await;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one", "labels": {"a": "b"}},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    let path = "/api/v1/nodes/one?fieldManager=me";
+    let made = sender.send("PATCH:apply", path, node).await;
+    assert_eq!(made.code, 201, "{}", made.value);
+    assert_eq!(made.value["status"]["conditions"][0]["type"], "Ready");
+    let managers = &made.value["metadata"]["managedFields"];
+    let owned = json!({"f:metadata": {"f:labels": {"f:a": {}}}});
+    assert_eq!(
+        (&managers[0]["fieldsV1"], &managers[1]),
+        (&owned, &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn deletions_answer_with_pods_and_accounts_but_with_a_status_for_most_kinds() {
     let sender = Sender::new().await;
     let pod = json!({

@@ -45,10 +45,7 @@ pub fn apply_defaults(kind: &Kind, object: &mut Value) {
 
 /// What the server itself puts into a new object, and what it does not take from the client.
 pub fn before_create(kind: &Kind, object: &mut Value) {
-    if kind.custom().is_none() && kind.has_status() && !kind.behaviour.keeps_status_on_create {
-        remove(object, "status");
-    }
-    if kind.custom().is_some() && kind.has_status() {
+    if kind.has_status() && !kind.behaviour.keeps_status_on_create {
         remove(object, "status");
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
