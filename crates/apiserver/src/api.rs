@@ -176,17 +176,43 @@ impl Scope<'_> {
 /// Turns what is stored into an object of a kind.
 ///
 /// # Errors
-/// 500 if the bytes are not a JSON object.
+/// 500 if the bytes are not a JSON object, or a webhook would have to convert it.
 pub fn decode(kind: &Kind, stored: &Stored) -> Result<Value, Status> {
     let mut object: Value = serde_json::from_slice(&stored.value)
         .map_err(|error| Status::internal(format!("cannot read {}: {error}", stored.key)))?;
     if !object.is_object() || !object["metadata"].is_object() {
         return Err(Status::internal(format!("{} is not an object", stored.key)));
     }
+    let stored_version = object["apiVersion"].as_str().unwrap_or_default();
+    check_conversion(kind, stored_version, &kind.api_version())?;
     fit_to_schema(kind, &mut object);
     let mut object = objects::from_storage(kind, object);
     object["metadata"]["resourceVersion"] = stored.revision.to_string().into();
     Ok(object)
+}
+
+/// Whether an object of a kind can be stored.
+///
+/// # Errors
+/// 500 if a webhook would have to convert it.
+pub fn check_storable(kind: &Kind) -> Result<(), Status> {
+    let conversion = kind.custom().and_then(|custom| custom.conversion.as_ref());
+    conversion.map_or(Ok(()), |webhook| {
+        let storage_version = format!("{}/{}", kind.group, webhook.storage_version);
+        check_conversion(kind, &kind.api_version(), &storage_version)
+    })
+}
+
+/// No webhook is called, so those who need one are told what they are told when it is down.
+fn check_conversion(kind: &Kind, from: &str, to: &str) -> Result<(), Status> {
+    match kind.custom().and_then(|custom| custom.conversion.as_ref()) {
+        Some(webhook) if from != to => Err(Status::failure(format!(
+            "conversion webhook for {from}, Kind={} failed: Post \"{}?timeout=30s\": this server \
+             calls no webhooks",
+            kind.kind, webhook.url
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Brings a custom resource into the form that it has after it was stored: what the schema of

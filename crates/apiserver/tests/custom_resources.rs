@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -210,4 +211,56 @@ async fn an_applied_scale_conflicts_with_those_who_set_the_replicas() {
     assert_eq!(beta["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
     let alpha = of("alpha").expect("an entry");
     assert_eq!(alpha["fieldsV1"]["f:spec"]["f:replicas"], Value::Null);
+}
+
+#[tokio::test]
+async fn versions_that_need_a_webhook_fail_as_if_it_were_down() {
+    let sender = Sender::new().await;
+    let versions = json!([version("v1", true, &["a"]), version("v2", false, &["a"])]);
+    sender.define(versions).await;
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let one = format!("{WIDGETS}/one");
+    let made = widget("one", &json!({"a": "1"}));
+    assert_eq!(sender.send("POST", WIDGETS, &made).await.code, 201);
+    let others = "/apis/example.com/v2/namespaces/default/widgets";
+    assert_eq!(sender.get(others).await.code, 200);
+    let mut watch = sender.watch(&format!("{others}?watch=1"), "").await;
+    let first = watch.next().await.expect("the object that is there");
+    assert_eq!(first["type"], "ADDED");
+
+    let webhook = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"],
+        "clientConfig": {"service": {"name": "hook", "namespace": "default", "path": "/convert"}},
+    }}}});
+    let changed = sender.send("PATCH:merge", &path, &webhook).await;
+    assert_eq!(changed.code, 200, "{}", changed.value);
+    sender.wait_for(others, |answer| answer.code == 500).await;
+    let why = "conversion webhook for example.com/v1, Kind=Widget failed: Post \
+               \"https://hook.default.svc:443/convert?timeout=30s\": this server calls no webhooks";
+    for path in [others, &format!("{others}/one")] {
+        let failed = sender.get(path).await;
+        assert_eq!((failed.code, failed.message()), (500, why), "{path}");
+        assert_eq!(failed.value["reason"], Value::Null);
+    }
+    let mut other = widget("two", &json!({"a": "2"}));
+    other["apiVersion"] = "example.com/v2".into();
+    let refused = sender.send("POST", others, &other).await;
+    assert_eq!(refused.code, 500, "{}", refused.value);
+    let from = "conversion webhook for example.com/v2, Kind=Widget failed";
+    assert!(refused.message().starts_with(from), "{}", refused.message());
+
+    // The version in which objects are stored needs nobody, and neither does the deletion.
+    let change = json!({"spec": {"a": "3"}});
+    assert_eq!(sender.send("PATCH:merge", &one, &change).await.code, 200);
+    let mut watch = sender
+        .watch(&format!("{others}?watch=1&resourceVersion=1"), "")
+        .await;
+    let failed = watch.next().await.expect("an event");
+    assert_eq!(
+        (&failed["type"], &failed["object"]["message"]),
+        (&json!("ERROR"), &json!(why))
+    );
+    assert!(watch.next().await.is_none(), "the watch ends");
+    assert_eq!(sender.send("DELETE", &path, &Value::Null).await.code, 200);
+    sender.wait_for(&path, |answer| answer.code == 404).await;
 }

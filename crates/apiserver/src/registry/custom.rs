@@ -18,6 +18,9 @@ pub struct CustomResource {
     /// The schema of the version in which objects are stored, if that is another one: what it
     /// does not describe is not stored.
     pub storage_schema: Option<Schema>,
+    /// The webhook that would have to convert the kind between versions; none if only the
+    /// `apiVersion` changes.
+    pub conversion: Option<ConversionWebhook>,
     /// Whether the definition is going away, so that nothing new may be made.
     pub terminating: bool,
     /// The schema as it was written, for OpenAPI.
@@ -58,6 +61,15 @@ pub struct ScalePaths {
     pub status_replicas: String,
     /// Where the selector is, if anywhere.
     pub label_selector: Option<String>,
+}
+
+/// `spec.conversion` with the strategy `Webhook`.
+#[derive(Clone, Debug)]
+pub struct ConversionWebhook {
+    /// Where it is called.
+    pub url: String,
+    /// The version in which objects are stored.
+    pub storage_version: String,
 }
 
 /// The kinds that a definition serves: one for each served version.
@@ -142,6 +154,7 @@ fn custom_resource(definition: &Value, version: &Value) -> CustomResource {
         definition: text(&definition["metadata"]["name"]),
         schema: Schema::parse(open_api).ok(),
         storage_schema: storage_schema(definition, version),
+        conversion: conversion(definition),
         terminating: !definition["metadata"]["deletionTimestamp"].is_null(),
         open_api: open_api.clone(),
         columns: columns(&version["additionalPrinterColumns"]),
@@ -161,10 +174,35 @@ fn custom_resource(definition: &Value, version: &Value) -> CustomResource {
     }
 }
 
+fn storage_version(definition: &Value) -> Option<&Value> {
+    objects(&definition["spec"]["versions"]).find(|known| known["storage"] == true)
+}
+
+fn conversion(definition: &Value) -> Option<ConversionWebhook> {
+    let conversion = &definition["spec"]["conversion"];
+    if conversion["strategy"] != "Webhook" {
+        return None;
+    }
+    let client = &conversion["webhook"]["clientConfig"];
+    let service = &client["service"];
+    let url = client["url"].as_str().map_or_else(
+        || {
+            let (name, namespace) = (text(&service["name"]), text(&service["namespace"]));
+            let port = service["port"].as_u64().unwrap_or(443);
+            let path = text(&service["path"]);
+            format!("https://{name}.{namespace}.svc:{port}{path}")
+        },
+        str::to_owned,
+    );
+    Some(ConversionWebhook {
+        url,
+        storage_version: text(&storage_version(definition)?["name"]),
+    })
+}
+
 /// The schema of the storage version, if `version` is another one.
 fn storage_schema(definition: &Value, version: &Value) -> Option<Schema> {
-    let storage =
-        objects(&definition["spec"]["versions"]).find(|known| known["storage"] == true)?;
+    let storage = storage_version(definition)?;
     if storage["name"] == version["name"] {
         return None;
     }

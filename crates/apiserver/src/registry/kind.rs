@@ -168,6 +168,13 @@ impl Kind {
         }
     }
 
+    /// Whether objects are stored in this version, or in another one that differs in nothing but
+    /// its name.
+    pub fn needs_no_webhook(&self) -> bool {
+        let conversion = self.custom().and_then(|custom| custom.conversion.as_ref());
+        conversion.is_none_or(|webhook| webhook.storage_version == self.version)
+    }
+
     /// The name of the definition that made this kind.
     pub fn definition(&self) -> Option<&str> {
         self.custom().map(|custom| custom.definition.as_str())

@@ -46,7 +46,8 @@ impl Registry {
         self.snapshot().get(&path).cloned()
     }
 
-    /// A kind for each resource that is stored, whichever its version: the preferred one.
+    /// A kind for each resource that is stored, whichever its version: the preferred one of those
+    /// that need no webhook.
     pub fn stored(&self) -> Vec<Arc<Kind>> {
         let mut stored: BTreeMap<String, Arc<Kind>> = BTreeMap::new();
         for kind in self
@@ -55,8 +56,10 @@ impl Registry {
             .filter(|kind| kind.verbs.is_stored())
         {
             let better = |have: &Arc<Kind>| {
-                let rank =
-                    |kind: &Kind| (kind.storage_group() == kind.group, priority(&kind.version));
+                let rank = |kind: &Kind| {
+                    let own_group = kind.storage_group() == kind.group;
+                    (own_group, kind.needs_no_webhook(), priority(&kind.version))
+                };
                 rank(kind) > rank(have)
             };
             if stored.get(&kind.storage_prefix()).is_none_or(better) {
@@ -72,10 +75,13 @@ impl Registry {
         self.snapshot().values().find(named).cloned()
     }
 
-    /// The kind that a definition makes, in any version that is served.
+    /// The kind that a definition makes, in a version that is served and needs no webhook if there
+    /// is one.
     pub fn of_definition(&self, definition: &str) -> Option<Arc<Kind>> {
+        let snapshot = self.snapshot();
         let made = |kind: &&Arc<Kind>| kind.definition() == Some(definition);
-        self.snapshot().values().find(made).cloned()
+        let made = snapshot.values().filter(made);
+        made.max_by_key(|kind| kind.needs_no_webhook()).cloned()
     }
 
     /// Every group with its versions, the preferred version first, and their kinds by plural name.

@@ -176,7 +176,9 @@ impl Watch {
                 changes = changes => match changes {
                     Ok(changes) => {
                         for change in &changes.changes {
-                            self.change(change);
+                            if !self.ended {
+                                self.change(change);
+                            }
                         }
                         self.revision = changes.revision;
                     }
@@ -210,14 +212,16 @@ impl Watch {
         let before = change.before.as_ref().map(|before| at(&before.value));
         let after = change.after.as_ref().map(at);
         let selected = |stored: Option<Stored>| {
-            let object = api::decode(&self.kind, &stored?).ok()?;
-            self.selection.matches(&object).then_some(object)
+            let object = stored.map(|stored| api::decode(&self.kind, &stored));
+            let matches = |object: &Value| self.selection.matches(object);
+            object.transpose().map(|object| object.filter(matches))
         };
         match (selected(before), selected(after)) {
-            (None, Some(object)) => self.push("ADDED", object),
-            (Some(_), Some(object)) => self.push("MODIFIED", object),
-            (Some(object), None) => self.push("DELETED", object),
-            (None, None) => {}
+            (Err(status), _) | (_, Err(status)) => self.error(&status),
+            (Ok(None), Ok(Some(object))) => self.push("ADDED", object),
+            (Ok(Some(_)), Ok(Some(object))) => self.push("MODIFIED", object),
+            (Ok(Some(object)), Ok(None)) => self.push("DELETED", object),
+            (Ok(None), Ok(None)) => {}
         }
     }
 
@@ -229,12 +233,12 @@ impl Watch {
             (Some(before), None) => ("DELETED", &before.value),
             (None, None) => return,
         };
+        let stored = Stored {
+            key: change.key.clone(),
+            value: value.clone(),
+            revision: change.revision,
+        };
         let write = || {
-            let stored = Stored {
-                key: change.key.clone(),
-                value: value.clone(),
-                revision: change.revision,
-            };
             let object = api::decode(&self.kind, &stored).ok()?;
             let object = match self.wanted.form {
                 Form::Partial | Form::PartialList => {
@@ -245,8 +249,14 @@ impl Watch {
             Some(line(event, &object))
         };
         let lines = &self.api.event_lines;
-        let line = lines.get(change, &self.kind, self.wanted, write);
-        self.ready.extend(line);
+        match lines.get(change, &self.kind, self.wanted, write) {
+            Some(line) => self.ready.push_back(line),
+            None => {
+                if let Err(status) = api::decode(&self.kind, &stored) {
+                    self.error(&status);
+                }
+            }
+        }
     }
 
     fn push(&mut self, event: &str, object: Value) {

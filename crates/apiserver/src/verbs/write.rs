@@ -85,6 +85,7 @@ pub async fn update(api: &Api, update: Update<'_>) -> Result<Value, WriteError> 
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(old), causes).into());
     }
+    api::check_storable(kind)?;
     api::fit_to_schema(kind, &mut new);
     if same_but_for_times(&new, old) {
         return Ok(old.clone());
@@ -214,6 +215,7 @@ pub async fn create(
     if !causes.is_empty() {
         return Err(Status::invalid(kind.kind_name(), name_of(&object), causes));
     }
+    api::check_storable(kind)?;
     api::fit_to_schema(kind, &mut object);
     let name = name_of(&object).to_owned();
     let key = kind.key(namespace, &name);
