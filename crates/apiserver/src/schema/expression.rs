@@ -10,6 +10,20 @@ use kube_cel::cel::{Context, ResolveResult};
 
 use super::rule_budget;
 
+/// How many characters an expression may have. kube-apiserver takes 100,000.
+const MAX_LENGTH: usize = 20_000;
+/// How deep an expression may be, in kube-apiserver too.
+const MAX_DEPTH: usize = 250;
+/// The stack that the parser takes for brackets in brackets, of which each costs more than ten
+/// calls. It is only reserved; what is not touched costs nothing.
+const PARSER_STACK: usize = 128 * 1024 * 1024;
+/// The stack that it takes for each character of a chain, such as `1+1+1`, at most.
+const PARSER_STACK_FOR_CHARACTER: usize = 16 * 1024;
+/// Up to this depth, any thread's stack is enough to go through an expression.
+const SHALLOW: usize = 16;
+/// The stack that going through an expression takes for each level of it, at most.
+const STACK_FOR_LEVEL: usize = 64 * 1024;
+
 /// The variable of a comprehension that iterates over nothing.
 const UNUSED: &str = "#unused";
 
@@ -20,6 +34,7 @@ pub(super) struct Expression {
     /// The same, with loops that count their rounds.
     metered: IdedExpr,
     weight: u64,
+    depth: usize,
 }
 
 impl Expression {
@@ -27,12 +42,32 @@ impl Expression {
     /// parser does not know by itself.
     ///
     /// # Errors
-    /// What is wrong with the syntax, with the place.
+    /// What is wrong with the syntax, with the place; or that it is too long or too deep.
     pub(super) fn parse(source: &str) -> Result<Self, String> {
+        let length = source.chars().count();
+        if length > MAX_LENGTH {
+            return Err(format!(
+                "expression code point size exceeds limit: size: {length}, limit {MAX_LENGTH}"
+            ));
+        }
+        // The parser's own limit panics where it is exceeded by conditions (cel 0.13).
+        if nesting(source) > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        let stack = PARSER_STACK + length * PARSER_STACK_FOR_CHARACTER;
+        stacker::grow(stack, || Self::parse_recursively(source))
+    }
+
+    fn parse_recursively(source: &str) -> Result<Self, String> {
         let mut tree = Parser::default()
+            .max_recursion_depth(u16::MAX)
             .enable_optional_syntax(true)
             .parse(source)
             .map_err(|error| error.to_string())?;
+        let depth = depth(&mut tree);
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
         expand_bindings(&mut tree);
         select_by_index(&mut tree);
         let mut metered = tree.clone();
@@ -41,12 +76,21 @@ impl Expression {
             tree,
             metered,
             weight,
+            depth,
         })
+    }
+
+    /// Does what goes through the expression recursively, with as much stack as that takes.
+    pub(super) fn with_stack<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.depth <= SHALLOW {
+            return work();
+        }
+        stacker::grow(self.depth * STACK_FOR_LEVEL, work)
     }
 
     /// Evaluates the expression with the variables and functions of `context`.
     pub(super) fn evaluate(&self, context: &Context<'_>) -> ResolveResult {
-        context.resolve(&self.metered)
+        self.with_stack(|| context.resolve(&self.metered))
     }
 
     /// What evaluating it costs without its loops.
@@ -70,6 +114,35 @@ impl Expression {
     pub(super) fn tree(&self) -> &IdedExpr {
         &self.tree
     }
+}
+
+fn too_deep() -> String {
+    format!("expression recursion limit exceeded: {MAX_DEPTH}")
+}
+
+/// How often the parser calls itself at most: for brackets in brackets, and for conditions, each
+/// of which may stand in the one before. Those in texts count as well.
+fn nesting(source: &str) -> usize {
+    let (mut open, mut deepest, mut conditions) = (0_usize, 0, 0);
+    let mut before = ' ';
+    for character in source.chars() {
+        match character {
+            '(' | '[' | '{' => open += 1,
+            ')' | ']' | '}' => open = open.saturating_sub(1),
+            // Not `.?` and `[?`, which are optional fields.
+            '?' if !matches!(before, '.' | '[') => conditions += 1,
+            _ => {}
+        }
+        deepest = deepest.max(open);
+        before = character;
+    }
+    deepest + conditions
+}
+
+/// How many levels a tree has.
+fn depth(tree: &mut IdedExpr) -> usize {
+    let below = children(&mut tree.expr).into_iter().map(depth);
+    1 + below.max().unwrap_or_default()
 }
 
 /// Collects the fields of a variable; says whether they are all that is looked at.
@@ -198,6 +271,52 @@ fn values(entry: &mut EntryExpr) -> Vec<&mut IdedExpr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Parses and evaluates with less stack than any thread of a server has.
+    fn holds(source: String) -> Result<bool, String> {
+        let evaluated = move || {
+            let expression = Expression::parse(&source)?;
+            let value = expression.evaluate(&Context::default());
+            Ok(value == Ok(true.into()))
+        };
+        let thread = std::thread::Builder::new().stack_size(1024 * 1024);
+        thread.spawn(evaluated).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn no_expression_is_too_deep_for_the_stack() {
+        let nested = |open: &str, inner: &str, close: &str, count: usize| {
+            format!("{}{inner}{}", open.repeat(count), close.repeat(count))
+        };
+        type Form = fn(&dyn Fn(&str, &str, &str, usize) -> String, usize) -> String;
+        let forms: [Form; 9] = [
+            |nested, count| nested("(", "true", ")", count),
+            |nested, count| nested("[", "1", "]", count) + " != []",
+            |nested, count| nested("{1: ", "1", "}", count) + " != {}",
+            |nested, count| nested("size([", "", "])", count) + " == 0",
+            |nested, count| nested("[1].all(x, ", "true", ")", count),
+            |nested, count| nested("", "true", "? true: true", count),
+            |nested, count| nested("", "1", "+1", count) + " > 0",
+            |nested, count| nested("", "a", ".a", count) + " == 1",
+            |nested, count| nested("!", "true", "", count) + " || true",
+        ];
+        for form in forms {
+            for count in [40, 240, 260, 2000] {
+                let source = form(&nested, count);
+                let start: String = source.chars().take(20).collect();
+                let result = holds(source);
+                let may_be_refused = count > 60;
+                assert!(
+                    result.is_ok() || may_be_refused,
+                    "{count} {start}: {result:?}"
+                );
+            }
+        }
+        assert_eq!(holds("(".repeat(200) + "true" + &")".repeat(200)), Ok(true));
+        let longest = "true".to_owned() + &" && true".repeat(2400);
+        assert_eq!(holds(longest.clone()), Ok(true));
+        assert!(holds(longest + &" ".repeat(MAX_LENGTH)).is_err());
+    }
 
     #[test]
     fn the_fields_that_are_looked_at_are_known() {

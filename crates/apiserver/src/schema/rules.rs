@@ -92,19 +92,22 @@ impl Rule {
 
     /// What evaluating the rule for one value of `node` costs at most.
     pub(super) fn cost(&self, node: &Node) -> u64 {
-        rule_cost::estimate(self.expression.tree(), node)
+        self.expression
+            .with_stack(|| rule_cost::estimate(self.expression.tree(), node))
     }
 
     /// Checks the expressions against the schema that they stand in. `resource` is whether
     /// its values have metadata of their own.
     pub(super) fn check_types(&self, node: &Node, resource: bool) -> Result<(), RuleError> {
         let optional = self.source.optional_old_self == Some(true);
-        rule_types::check(self.expression.tree(), node, resource, optional, "bool")
-            .map_err(RuleError::Rule)?;
+        let check = |expression: &Expression, optional, wanted| {
+            let tree = expression.tree();
+            expression.with_stack(|| rule_types::check(tree, node, resource, optional, wanted))
+        };
+        check(&self.expression, optional, "bool").map_err(RuleError::Rule)?;
         match &self.message_expression {
             None => Ok(()),
-            Some(message) => rule_types::check(message.tree(), node, resource, false, "string")
-                .map_err(RuleError::MessageExpression),
+            Some(message) => check(message, false, "string").map_err(RuleError::MessageExpression),
         }
     }
 
