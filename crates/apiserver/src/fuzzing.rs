@@ -25,7 +25,7 @@ use crate::request::{Identity, body, path};
 use crate::schema::Schema;
 use crate::storage::Memory;
 use crate::transport::{Certificates, Link, Responder};
-use crate::{controllers, server};
+use crate::{beginning, controllers};
 
 /// Kinds whose merging differs: lists by key, sets, and nothing but metadata.
 const KINDS: &[(&str, &str, &str)] = &[
@@ -224,7 +224,7 @@ impl Connected {
         let shutdown = CancellationToken::new();
         let api = Api::new(Arc::new(Memory::default()), access, shutdown.clone());
         let api = Arc::new(api);
-        let namespace = server::ensure_namespace(&api, "default").await;
+        let namespace = beginning::ensure_namespace(&api, "default").await;
         namespace.expect("a namespace");
         let settings = controllers::Settings {
             simulate_workloads: true,

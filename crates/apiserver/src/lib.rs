@@ -17,6 +17,7 @@
 mod access;
 mod answer;
 mod api;
+mod beginning;
 mod controllers;
 mod discovery;
 mod managed;

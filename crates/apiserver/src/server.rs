@@ -9,7 +9,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -19,6 +18,7 @@ use crate::access::{
     Tokens,
 };
 use crate::api::Api;
+use crate::beginning;
 use crate::controllers::{self, Settings};
 use crate::faults::{Faults, Window};
 use crate::status::Status;
@@ -26,10 +26,6 @@ use crate::storage::{Memory, Storage, StorageError};
 use crate::transport::{
     CertificateError, Certificates, Connections, Listener, Responder, kubeconfig, usual_names,
 };
-use crate::verbs;
-
-/// Namespaces that every cluster has.
-const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
 
 /// A server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -252,10 +248,11 @@ impl Builder {
             access = access.with_audit(audit);
         }
         let api = Arc::new(Api::new(window.clone(), access, shutdown.clone()));
-        for namespace in NAMESPACES {
-            ensure_namespace(&api, namespace).await?;
+        for namespace in beginning::NAMESPACES {
+            beginning::ensure_namespace(&api, namespace).await?;
             controllers::furnish(&api, namespace, &certificates.authority).await?;
         }
+        beginning::ensure_objects(&api).await?;
         controllers::definitions::load(&api).await?;
         let tasks = TaskTracker::new();
         if self.authorization == Authorization::Rbac {
@@ -413,17 +410,4 @@ fn tls(certificates: &Certificates) -> Result<rustls::ServerConfig, StartError> 
         .map_err(failed)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-pub(crate) async fn ensure_namespace(api: &Arc<Api>, name: &str) -> Result<(), Status> {
-    let Some(kind) = api.registry.find("", "v1", "namespaces") else {
-        return Ok(());
-    };
-    let object = json!({
-        "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name},
-    });
-    match verbs::create_object(api, &kind, None, object).await {
-        Err(status) if status.reason != "AlreadyExists" => Err(status),
-        _ => Ok(()),
-    }
 }

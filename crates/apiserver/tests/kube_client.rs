@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 use k8s_openapi::api::events::v1::Event as KubernetesEvent;
+use k8s_openapi::api::resource::v1::ResourceSlice;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
     Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
@@ -63,6 +65,32 @@ async fn every_cluster_begins_with_four_namespaces() {
     assert_eq!(
         names,
         ["default", "kube-node-lease", "kube-public", "kube-system"]
+    );
+}
+
+#[tokio::test]
+async fn every_cluster_begins_with_its_own_service_and_the_systems_priorities() {
+    let (_server, client) = support::server().await;
+    let services: Api<Service> = Api::namespaced(client.clone(), "default");
+    let own = services.get("kubernetes").await.expect("it is there");
+    let spec = own.spec.expect("a spec");
+    assert_eq!(spec.cluster_ip.as_deref(), Some("10.96.0.1"));
+    assert_eq!(spec.session_affinity.as_deref(), Some("None"));
+
+    let classes: Api<PriorityClass> = Api::all(client);
+    let found = classes.list(&ListParams::default()).await.expect("a list");
+    let found: Vec<_> = found.iter().map(|c| (c.name_any(), c.value)).collect();
+    let expected = [
+        ("system-cluster-critical".to_owned(), Some(2_000_000_000)),
+        ("system-node-critical".to_owned(), Some(2_000_001_000)),
+    ];
+    assert_eq!(found, expected);
+    let params = DeleteParams::default();
+    let refused = classes.delete("system-node-critical", &params).await;
+    let refused = refused.expect_err("it cannot be deleted").to_string();
+    assert!(
+        refused.contains("this is a system priority class"),
+        "{refused}"
     );
 }
 
@@ -124,6 +152,41 @@ async fn a_watch_sees_what_happens_after_a_list() {
         .unwrap()
         .unwrap();
     assert!(matches!(deleted, WatchEvent::Deleted(secret) if secret.name_any() == "a"));
+}
+
+#[tokio::test]
+async fn a_driver_finds_its_slices_on_its_node() {
+    let (_server, client) = support::server().await;
+    let slices: Api<ResourceSlice> = Api::all(client);
+    for (name, driver, node) in [("a", "gpu", "n1"), ("b", "gpu", "n2"), ("c", "nic", "n1")] {
+        let slice = serde_json::from_value(json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice",
+            "metadata": {"name": name},
+            "spec": {"driver": format!("{driver}.example.com"), "nodeName": node,
+                "pool": {"name": node, "generation": 1, "resourceSliceCount": 1}},
+        }))
+        .expect("it is a ResourceSlice");
+        let made = slices.create(&PostParams::default(), &slice).await;
+        made.expect("it is accepted");
+    }
+    let selected = async |fields: &str| {
+        let list = slices.list(&ListParams::default().fields(fields)).await;
+        let list = list.expect("the fields are known");
+        list.items
+            .iter()
+            .map(ResourceExt::name_any)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(selected("spec.driver=gpu.example.com").await, ["a", "b"]);
+    assert_eq!(
+        selected("spec.nodeName=n1,spec.driver!=gpu.example.com").await,
+        ["c"]
+    );
+    let gone = ListParams::default().fields("spec.nodeName=n2");
+    let params = DeleteParams::default();
+    let deleted = slices.delete_collection(&params, &gone).await;
+    deleted.expect("they are deleted");
+    assert_eq!(selected("").await, ["a", "c"]);
 }
 
 #[tokio::test]

@@ -9,6 +9,20 @@ use crate::status::Cause;
 use super::kinds::{fields, items, items_mut, set_default, text};
 use super::quantity;
 
+/// The classes that every cluster has, with their values and what they are for.
+pub const SYSTEM_PRIORITIES: &[(&str, i64, &str)] = &[
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another \
+         node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
 /// The highest priority that is not the system's own.
 const HIGHEST_PRIORITY: i64 = 1_000_000_000;
 
@@ -109,11 +123,30 @@ pub fn priority_defaults(class: &mut Value) {
     set_default(class, "preemptionPolicy", "PreemptLowerPriority".into());
 }
 
+/// Whether every cluster has a class of this name.
+pub fn is_system_priority(name: &str) -> bool {
+    SYSTEM_PRIORITIES.iter().any(|(known, ..)| *known == name)
+}
+
 /// The highest priorities are the system's.
 pub fn validate_priority(class: &Value) -> Vec<Cause> {
     let name = text(&class["metadata"]["name"]);
     if name.starts_with("system-") {
-        let why = "priority class names with 'system-' prefix are reserved for system use only";
+        let of_system = SYSTEM_PRIORITIES.iter().find(|(known, ..)| *known == name);
+        let why = match of_system {
+            None => format!("{name} is not a known system priority class"),
+            Some((_, value, _)) if class["value"] != *value => {
+                format!("value of {name} PriorityClass must be {value}")
+            }
+            Some(_) if class["globalDefault"] == true => {
+                format!("globalDefault of {name} PriorityClass must be false")
+            }
+            Some(_) => return Vec::new(),
+        };
+        let why = format!(
+            "priority class names with 'system-' prefix are reserved for system use only. error: \
+             {why}"
+        );
         return vec![Cause::forbidden("metadata.name", why)];
     }
     if class["value"]
@@ -194,6 +227,9 @@ mod tests {
             found(&validate_priority(&class("system-a", 1))),
             ["metadata.name"]
         );
+        let critical = |value: i64| validate_priority(&class("system-node-critical", value));
+        assert!(critical(2_000_001_000).is_empty());
+        assert_eq!(found(&critical(1)), ["metadata.name"]);
         assert_eq!(
             found(&validate_priority(&class("a", HIGHEST_PRIORITY + 1))),
             ["value"]

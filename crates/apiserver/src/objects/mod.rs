@@ -36,6 +36,7 @@ pub use conditions::{condition, is_true, set_condition};
 pub use convert::{from_storage, to_storage};
 pub use crds::{conflicting_names, judge_names, mark_deleting, mark_terminating, names_accepted};
 pub use kinds::{apply_defaults, before_create, before_update, validate, validate_update};
+pub use limits::{SYSTEM_PRIORITIES, is_system_priority};
 pub use metadata::{drop_repeated_owners, validate_metadata, validate_metadata_update};
 pub use names::{label_value as value_problems, qualified as key_problems};
 pub use paths::{get_path, selector_text, set_path};

@@ -133,6 +133,11 @@ fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Prop
 /// Deletes an object.
 pub async fn delete(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
     let options = DeleteOptions::read(scope)?;
+    // With a whole collection it goes, in a real cluster too.
+    if scope.kind.is("scheduling.k8s.io", "PriorityClass") && objects::is_system_priority(name) {
+        let why = "this is a system priority class and cannot be deleted";
+        return Err(Status::forbidden(scope.kind.resource_name(), name, why));
+    }
     let value = delete_object(scope.api, &scope.kind, scope.namespace(), name, &options).await?;
     Ok(Answer::Object {
         code: StatusCode::OK,
