@@ -11,10 +11,12 @@ mod lab;
 pub mod needles;
 mod old_kubectl;
 mod one_host;
+mod rights;
 mod waiting;
 
 pub use api::{ApiServer, Client, with_each_kubectl};
 pub use lab::{Lab, nico_binary, say, skipped};
 pub use old_kubectl::old_kubectl;
 pub use one_host::OneHost;
+pub use rights::{asked_for, rights_of};
 pub use waiting::{condition, eventually, reason};

@@ -1,14 +1,11 @@
 //! The rights in `deploy/rbac.yaml` are enough for the operator, and none too many.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use kube::config::Kubeconfig;
-use nico_e2e::{Lab, skipped};
+use nico_e2e::{Lab, asked_for, rights_of, skipped};
 use nico_sandbox::FIVE_HOSTS;
-use serde_json::Value;
 use tempfile::TempDir;
 
 const RBAC: &str = include_str!("../../deploy/rbac.yaml");
@@ -26,58 +23,6 @@ const UNSEEN: &[(&str, &str)] = &[
         "asked for by servers with the admission plugin OwnerReferencesPermissionEnforcement",
     ),
 ];
-
-/// `verb resource.group`
-fn right(verb: &str, resource: &str, group: &str) -> String {
-    let dot = if group.is_empty() { "" } else { "." };
-    format!("{verb} {resource}{dot}{group}")
-}
-
-fn texts(value: &Value) -> Vec<&str> {
-    let items = value.as_array().into_iter().flatten();
-    items.filter_map(Value::as_str).collect()
-}
-
-/// All that the rules of a role allow.
-fn rights_of(role: &Value) -> BTreeSet<String> {
-    let mut rights = BTreeSet::new();
-    for rule in role["rules"].as_array().into_iter().flatten() {
-        for group in texts(&rule["apiGroups"]) {
-            for resource in texts(&rule["resources"]) {
-                for verb in texts(&rule["verbs"]) {
-                    rights.insert(right(verb, resource, group));
-                }
-            }
-        }
-    }
-    rights
-}
-
-/// What the operator asked for according to the audit log: what it may by a binding, and what was
-/// refused.
-fn asked_for(log: &Path, binding: &str) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
-    let user = format!("system:serviceaccount:{NAMESPACE}:{OPERATOR}");
-    let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
-    for line in std::fs::read_to_string(log)?.lines() {
-        let event: Value = serde_json::from_str(line)?;
-        if event["user"]["username"] != user.as_str() {
-            continue;
-        }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let object = &event["objectRef"];
-        let mut resource = text(&object["resource"]);
-        if object["subresource"].is_string() {
-            resource = format!("{resource}/{}", text(&object["subresource"]));
-        }
-        let asked = right(&text(&event["verb"]), &resource, &text(&object["apiGroup"]));
-        if event["responseStatus"]["code"] == 403 {
-            refused.insert(format!("{asked} in {:?}", text(&object["namespace"])));
-        } else if text(&event["annotations"]["authorization.k8s.io/reason"]).contains(binding) {
-            used.insert(asked);
-        }
-    }
-    Ok((used, refused))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_does_its_work_with_the_rights_that_it_is_given_and_needs_all_of_them()
@@ -112,6 +57,7 @@ async fn the_operator_does_its_work_with_the_rights_that_it_is_given_and_needs_a
     .await?;
     lab.stack.stop_operator();
 
+    let user = format!("system:serviceaccount:{NAMESPACE}:{OPERATOR}");
     let roles = [
         ("clusterrole", "ClusterRoleBinding \"nico-operator\""),
         ("role", "RoleBinding \"nico-operator/nico-system\""),
@@ -127,7 +73,7 @@ async fn the_operator_does_its_work_with_the_rights_that_it_is_given_and_needs_a
             "json",
         ];
         let given = rights_of(&serde_json::from_str(&lab.kubectl(&role).await?)?);
-        let (used, refused) = asked_for(&log, binding)?;
+        let (used, refused) = asked_for(&log, &user, binding)?;
         ensure!(refused.is_empty(), "the operator was refused: {refused:#?}");
         let known = |right: &String| UNSEEN.iter().any(|(unseen, _)| unseen == right);
         let unused: Vec<_> = given
