@@ -12,10 +12,12 @@
 
 pub mod baseline;
 pub mod build;
+pub mod config;
 pub mod duration;
 pub mod finding;
 pub mod graph;
 pub mod load;
+pub mod presets;
 pub mod report;
 pub mod rules;
 pub mod schema;
@@ -23,6 +25,7 @@ pub mod settings;
 pub mod source;
 pub mod yaml;
 
+pub use config::Config;
 pub use finding::{Finding, Severity};
 pub use load::Repository;
 pub use settings::Settings;

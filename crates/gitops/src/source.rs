@@ -1,6 +1,7 @@
 //! Where something stands in the repository: files, byte ranges, lines and columns.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// A file of a [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,15 @@ impl Sources {
     /// The file with this path from the root.
     pub fn find(&self, path: &str) -> Option<FileId> {
         self.by_path.get(path).copied()
+    }
+
+    /// The files whose paths begin with `prefix`, in the order of their paths.
+    pub fn below(&self, prefix: &str) -> impl Iterator<Item = (&str, FileId)> {
+        let from = self
+            .by_path
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let below = from.map(|(path, file)| (path.as_str(), *file));
+        below.take_while(move |(path, _)| path.starts_with(prefix))
     }
 
     /// A file that was added here.

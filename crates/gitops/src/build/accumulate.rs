@@ -1,6 +1,8 @@
 //! The order of a build, and what a kustomization takes in: resources and components.
 
-use std::collections::{BTreeSet, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::finding::{Finding, Severity};
 use crate::load::Repository;
@@ -17,20 +19,53 @@ use super::{Build, field_paths, hash, kustomization};
 /// Builds the kustomization in `folder`, a path from the repository's root. None where the folder
 /// holds none. Never fails: what could not be built is missing from the objects, and a finding says so.
 pub fn build(repository: &Repository, folder: &str) -> Option<Build> {
-    let mut builder = Builder::new(repository);
-    let file = builder.kustomization_in(folder)?;
-    let mut objects = Vec::new();
-    builder.accumulate(file, folder, &mut objects);
-    Some(builder.finish(objects))
+    Builds::new(repository).folder(folder)
 }
 
-/// Builds `root` as if it were the text of the kustomization in `folder`.
-pub(super) fn build_as(repository: &Repository, root: &Node, folder: &str) -> Build {
-    let mut builder = Builder::new(repository);
-    builder.files.extend(builder.kustomization_in(folder));
-    let mut objects = Vec::new();
-    builder.accumulate_root(root, folder, &mut objects);
-    builder.finish(objects)
+/// Builds of one repository. A kustomization that several of them take in is built once.
+#[derive(Debug)]
+pub struct Builds<'a> {
+    pub(super) repository: &'a Repository,
+    known: RefCell<HashMap<FileId, Rc<Accumulated>>>,
+}
+
+/// What a kustomization makes, before hashes and references, and what was seen on the way.
+#[derive(Debug, Default)]
+struct Accumulated {
+    objects: Vec<Object>,
+    references: Vec<Reference>,
+    findings: Vec<Finding>,
+    files: BTreeSet<FileId>,
+    taken_in: usize,
+    is_incomplete: bool,
+    is_circular: bool,
+}
+
+impl<'a> Builds<'a> {
+    /// No builds so far.
+    pub fn new(repository: &'a Repository) -> Self {
+        Self {
+            repository,
+            known: RefCell::default(),
+        }
+    }
+
+    /// The build of the kustomization in `folder`; none where the folder holds none.
+    pub fn folder(&self, folder: &str) -> Option<Build> {
+        let mut builder = Builder::new(self);
+        let file = builder.kustomization_in(folder)?;
+        let objects = builder.take_in(file, folder);
+        Some(builder.finish(objects))
+    }
+
+    /// The build of `root` as if it were the text of the kustomization in `folder`.
+    pub(super) fn folder_as(&self, root: &Node, folder: &str) -> Build {
+        let mut builder = Builder::new(self);
+        builder.files.extend(builder.kustomization_in(folder));
+        let mut objects = Vec::new();
+        builder.accumulate_root(root, folder, &mut objects);
+        builder.finish(objects)
+    }
 }
 
 /// A build takes in at most this many kustomizations: bases of bases of bases, each used twice, are a
@@ -40,6 +75,7 @@ const MAX_KUSTOMIZATIONS: usize = 10_000;
 /// One build, while it goes on.
 pub(super) struct Builder<'a> {
     pub(super) repository: &'a Repository,
+    builds: &'a Builds<'a>,
     /// The kustomizations that are being built, outermost first.
     open: Vec<String>,
     /// How many kustomizations were taken in so far.
@@ -47,21 +83,74 @@ pub(super) struct Builder<'a> {
     references: Vec<Reference>,
     /// Something could not be taken in, so that what is missing may be missing for that reason.
     pub(super) is_incomplete: bool,
+    /// A kustomization takes in one that is being built: what comes of it depends on where it began.
+    is_circular: bool,
     findings: Vec<Finding>,
+    reported: HashSet<(&'static str, Location, String)>,
     files: BTreeSet<FileId>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(repository: &'a Repository) -> Self {
+    fn new(builds: &'a Builds<'a>) -> Self {
         Self {
-            repository,
+            repository: builds.repository,
+            builds,
             open: Vec::new(),
             taken_in: 0,
             references: Vec::new(),
             is_incomplete: false,
+            is_circular: false,
             findings: Vec::new(),
+            reported: HashSet::new(),
             files: BTreeSet::new(),
         }
+    }
+
+    /// What the kustomization in `file` makes by itself, built now or earlier.
+    fn take_in(&mut self, file: FileId, folder: &str) -> Vec<Object> {
+        let known = self.builds.known.borrow().get(&file).cloned();
+        let done = known.unwrap_or_else(|| {
+            let mut inner = Self::new(self.builds);
+            inner.open.clone_from(&self.open);
+            let mut objects = Vec::new();
+            inner.accumulate(file, folder, &mut objects);
+            let done = Rc::new(Accumulated {
+                objects,
+                references: inner.references,
+                findings: inner.findings,
+                files: inner.files,
+                taken_in: inner.taken_in,
+                is_incomplete: inner.is_incomplete,
+                is_circular: inner.is_circular,
+            });
+            if !done.is_circular {
+                let mut known = self.builds.known.borrow_mut();
+                known.insert(file, Rc::clone(&done));
+            }
+            done
+        });
+        self.references.extend(done.references.iter().cloned());
+        for finding in &done.findings {
+            self.report(finding.clone());
+        }
+        self.files.extend(&done.files);
+        let was_within = self.taken_in <= MAX_KUSTOMIZATIONS;
+        self.taken_in = self.taken_in.saturating_add(done.taken_in);
+        self.is_incomplete |= done.is_incomplete;
+        self.is_circular |= done.is_circular;
+        if self.taken_in > MAX_KUSTOMIZATIONS {
+            self.is_incomplete = true;
+            if was_within && done.taken_in <= MAX_KUSTOMIZATIONS {
+                self.report_too_many(file);
+            }
+            return Vec::new();
+        }
+        done.objects.clone()
+    }
+
+    fn report_too_many(&mut self, file: FileId) {
+        let message = format!("a build takes in more than {MAX_KUSTOMIZATIONS} kustomizations");
+        self.report(Finding::new(&LOD002, Location::start_of(file), message));
     }
 
     pub(super) fn documents_of(&self, file: FileId) -> impl Iterator<Item = &'a Node> + use<'a> {
@@ -87,8 +176,12 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Reports a mistake, once: a base may be taken in several times.
     pub(super) fn report(&mut self, finding: Finding) {
-        self.findings.push(finding);
+        let identity = (finding.rule.id, finding.location, finding.message.clone());
+        if self.reported.insert(identity) {
+            self.findings.push(finding);
+        }
     }
 
     fn kustomization_in(&self, folder: &str) -> Option<FileId> {
@@ -109,6 +202,7 @@ impl<'a> Builder<'a> {
             return;
         };
         if self.open.iter().any(|open| open == folder) {
+            self.is_circular = true;
             let message = format!("the kustomization in {folder} takes in itself");
             self.report(Finding::new(&BLD001, root.at, message).fix("remove the circle"));
             return;
@@ -118,16 +212,10 @@ impl<'a> Builder<'a> {
 
     fn accumulate_root(&mut self, root: &Node, folder: &str, objects: &mut Vec<Object>) {
         self.taken_in += 1;
-        if self.taken_in > MAX_KUSTOMIZATIONS {
-            if self.taken_in == MAX_KUSTOMIZATIONS + 1 {
-                let message =
-                    format!("a build takes in more than {MAX_KUSTOMIZATIONS} kustomizations");
-                self.report(Finding::new(&LOD002, root.at, message));
-            }
-            return;
-        }
         self.open.push(folder.to_owned());
-        self.findings.extend(kustomization::check(root));
+        for finding in kustomization::check(root) {
+            self.report(finding);
+        }
         self.take_in_resources(root, folder, objects);
         self.read_configurations(root, folder);
         self.run_generators(root, folder, objects);
@@ -149,9 +237,7 @@ impl<'a> Builder<'a> {
             };
             let mut more = Vec::new();
             match self.resolve(path, folder, entry.at) {
-                Some(Found::Kustomization(file, folder)) => {
-                    self.accumulate(file, &folder, &mut more);
-                }
+                Some(Found::Kustomization(file, folder)) => more = self.take_in(file, &folder),
                 Some(Found::File(file)) => more = self.objects_of(file, entry.at),
                 None => {}
             }

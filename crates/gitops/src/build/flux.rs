@@ -1,21 +1,34 @@
 //! A kustomization as a Flux Kustomization changes it before it is built.
 
+use std::collections::BTreeSet;
+
 use crate::finding::Finding;
 use crate::load::Repository;
 use crate::rules::build::BLD002;
 use crate::rules::flux::files::FLX014;
-use crate::source::Location;
+use crate::source::{FileId, Location};
 use crate::yaml::{Field, Node, Value};
 
-use super::accumulate::{build_as, join};
+use super::accumulate::join;
 use super::object::{Object, text_at};
-use super::{Build, KUSTOMIZATION_FILES, Variables, folders};
+use super::{Build, Builds, KUSTOMIZATION_FILES, Variables, kustomization_file};
 
-/// What a Flux Kustomization makes of its path in this repository.
-///
-/// Its patches, images, components and target namespace become part of the kustomization; a folder
-/// without one gets one with all YAML below it. Then the variables are put in.
+/// What a Flux Kustomization makes of its path in this repository: see [`Builds::flux`].
 pub fn build_flux(repository: &Repository, object: &Object, variables: &Variables) -> Build {
+    Builds::new(repository).flux(object, variables)
+}
+
+impl Builds<'_> {
+    /// What a Flux Kustomization makes of its path in this repository.
+    ///
+    /// Its patches, images, components and target namespace become part of the kustomization; a folder
+    /// without one gets one with all YAML below it. Then the variables are put in.
+    pub fn flux(&self, object: &Object, variables: &Variables) -> Build {
+        flux(self, object, variables)
+    }
+}
+
+fn flux(builds: &Builds<'_>, object: &Object, variables: &Variables) -> Build {
     let Some(spec) = object.node.get("spec") else {
         return Build::default();
     };
@@ -23,10 +36,14 @@ pub fn build_flux(repository: &Repository, object: &Object, variables: &Variable
     let at = written.map_or(spec.at, |path| path.at);
     let path = written.and_then(Node::text).unwrap_or(".");
     let folder = join(".", path.trim_start_matches('/'));
-    let Some((folder, mut root)) = folder.and_then(|folder| {
-        let root = kustomization(repository, &folder, at)?;
-        Some((folder, root))
-    }) else {
+    let built = folder.and_then(|folder| {
+        if changes_kustomization(spec) || kustomization_file(builds.repository, &folder).is_none() {
+            let root = changed(builds.repository, spec, &folder, at)?;
+            return Some(builds.folder_as(&root, &folder));
+        }
+        builds.folder(&folder)
+    });
+    let Some(mut build) = built else {
         let message = format!("there is nothing in {path} that could be applied");
         let finding = Finding::new(&FLX014, at, message).about(object);
         return Build {
@@ -34,13 +51,6 @@ pub fn build_flux(repository: &Repository, object: &Object, variables: &Variable
             ..Build::default()
         };
     };
-    for field in ["patches", "images", "components"] {
-        extend(&mut root, field, spec.get(field));
-    }
-    if let Some(namespace) = spec.get("targetNamespace") {
-        root.set(&["namespace"], namespace.clone());
-    }
-    let mut build = build_as(repository, &root, &folder);
     if let Some(post_build) = spec.field("postBuild") {
         let (undefined, findings) = variables.put_into(&mut build.objects);
         build.undefined = undefined;
@@ -59,12 +69,29 @@ pub fn build_flux(repository: &Repository, object: &Object, variables: &Variable
     build
 }
 
+/// The lists of a Flux Kustomization that go into the kustomization.
+const LISTS: [&str; 3] = ["patches", "images", "components"];
+
+fn changes_kustomization(spec: &Node) -> bool {
+    let has_items = |field: &&str| spec.get(field).is_some_and(|list| !list.items().is_empty());
+    spec.get("targetNamespace").is_some() || LISTS.iter().any(has_items)
+}
+
+/// The kustomization of a folder with what the Flux Kustomization adds.
+fn changed(repository: &Repository, spec: &Node, folder: &str, at: Location) -> Option<Node> {
+    let mut root = kustomization(repository, folder, at)?;
+    for field in LISTS {
+        extend(&mut root, field, spec.get(field));
+    }
+    if let Some(namespace) = spec.get("targetNamespace") {
+        root.set(&["namespace"], namespace.clone());
+    }
+    Some(root)
+}
+
 /// The kustomization of a folder: its own, or one with everything below it, as Flux makes it.
 fn kustomization(repository: &Repository, folder: &str, at: Location) -> Option<Node> {
-    let own = KUSTOMIZATION_FILES.iter().find_map(|name| {
-        let path = join(folder, name)?;
-        repository.sources.find(&path)
-    });
+    let own = kustomization_file(repository, folder);
     if let Some(file) = own {
         return repository
             .documents_of(file)
@@ -95,35 +122,31 @@ fn everything_below(repository: &Repository, folder: &str) -> Vec<String> {
     } else {
         format!("{folder}/")
     };
-    let below = |path: &str| path.strip_prefix(&prefix).map(str::to_owned);
-    let mut own: Vec<String> = folders(repository)
-        .iter()
-        .filter_map(|path| below(path))
+    let below = || {
+        let files = repository.sources.below(&prefix);
+        files.map(|(path, file)| (&path[prefix.len()..], file))
+    };
+    let own: BTreeSet<&str> = below()
+        .filter_map(|(path, _)| {
+            let (folder, name) = path.rsplit_once('/')?;
+            KUSTOMIZATION_FILES.contains(&name).then_some(folder)
+        })
         .collect();
-    own.retain(|path| path != ".");
     // Of a folder in a folder with a kustomization, the outer one decides.
-    let is_inside = |path: &str| own.iter().any(|folder| is_below(path, folder));
-    let mut paths: Vec<String> = own
-        .iter()
-        .filter(|path| !is_inside(path))
-        .cloned()
-        .collect();
-    let documents = repository.documents.iter();
-    let mut files: Vec<_> = documents
-        .filter(|document| Object::new(document.root.clone()).is_some())
-        .map(|document| document.file)
-        .collect();
-    files.dedup();
-    let files = files
-        .into_iter()
-        .filter_map(|file| below(&repository.sources.get(file).path));
-    paths.extend(files.filter(|path| !is_inside(path)));
-    paths
+    let is_inside = |path: &str| {
+        let slashes = path.match_indices('/');
+        { slashes }.any(|(slash, _)| own.contains(&path[..slash]))
+    };
+    let folders = own.iter().copied().filter(|path| !is_inside(path));
+    let files = below()
+        .filter(|(path, file)| !is_inside(path) && holds_objects(repository, *file))
+        .map(|(path, _)| path);
+    folders.chain(files).map(str::to_owned).collect()
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.starts_with('/'))
+fn holds_objects(repository: &Repository, file: FileId) -> bool {
+    let mut documents = repository.documents_of(file).iter();
+    documents.any(|document| Object::is_one(&document.root))
 }
 
 fn extend(root: &mut Node, field: &str, more: Option<&Node>) {

@@ -33,8 +33,8 @@ use crate::finding::Finding;
 use crate::load::Repository;
 use crate::source::FileId;
 
-pub use accumulate::build;
 pub(crate) use accumulate::join;
+pub use accumulate::{Builds, build};
 pub use flux::build_flux;
 pub(crate) use namespace::{is_built_in, is_namespaced};
 pub use object::{Id, Object};

@@ -33,14 +33,18 @@ pub struct Id {
 }
 
 impl Object {
-    /// The object of a document. None where it is no Kubernetes object.
-    pub fn new(node: Node) -> Option<Self> {
-        let is_object = node.text_of("kind").is_some()
+    /// Whether a document is a Kubernetes object.
+    pub fn is_one(node: &Node) -> bool {
+        node.text_of("kind").is_some()
             && node.text_of("apiVersion").is_some()
             && node
                 .path(&["metadata", "name"])
-                .is_some_and(|name| !name.is_null());
-        is_object.then_some(Self {
+                .is_some_and(|name| !name.is_null())
+    }
+
+    /// The object of a document. None where it is no Kubernetes object.
+    pub fn new(node: Node) -> Option<Self> {
+        Self::is_one(&node).then_some(Self {
             node,
             earlier: Vec::new(),
             written_namespace: None,

@@ -1,5 +1,6 @@
 //! Names that changed, changed also where others refer to them.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::yaml::{Node, Value};
@@ -38,28 +39,25 @@ pub(super) fn follow(objects: &mut [Object], custom: &[Reference]) -> Vec<Unclea
     if objects.iter().all(|object| object.earlier.is_empty()) {
         return Vec::new();
     }
-    let targets: Vec<Object> = objects.to_vec();
+    let targets: Vec<Target> = objects.iter().map(Target::of).collect();
+    let index = Index::of(&targets);
     let mut unclear = Vec::new();
     for (from, object) in objects.iter_mut().enumerate() {
         let applies = |reference: &&Reference| {
             (reference.from_kind.is_empty() || reference.from_kind == object.kind())
                 && (reference.from_group.is_empty() || reference.from_group == object.group())
         };
-        for reference in BUILT_IN
-            .iter()
-            .chain(custom)
-            .filter(applies)
-            .collect::<Vec<_>>()
-        {
-            let role_kind = targets[from].node.path(&["roleRef", "kind"]);
+        let references = BUILT_IN.iter().chain(custom).filter(applies);
+        let role_kind = object.node.path(&["roleRef", "kind"]).and_then(Node::text);
+        let role_kind = role_kind.map(str::to_owned);
+        for reference in references.collect::<Vec<_>>() {
             let names_role = reference.path.first().is_some_and(|part| part == "roleRef");
-            if names_role && role_kind.and_then(Node::text) != Some(&reference.to_kind) {
+            if names_role && role_kind.as_ref() != Some(&reference.to_kind) {
                 continue;
             }
-            let referrer = &targets[from];
             at_path(&mut object.node, &reference.path, None, &mut |field| {
                 each(field, &mut |field| {
-                    if let Err(name) = point(field, reference, referrer, &targets) {
+                    if let Err(name) = point(field, reference, &targets[from], &index) {
                         unclear.push(Unclear::Ambiguous { from, name });
                     }
                 });
@@ -67,6 +65,59 @@ pub(super) fn follow(objects: &mut [Object], custom: &[Reference]) -> Vec<Unclea
         }
     }
     unclear
+}
+
+/// What is asked of an object that may be named, or that names others.
+struct Target {
+    kind: String,
+    is_namespaced: bool,
+    /// Namespace and name, and all that it had before.
+    now: (String, String),
+    earlier: Vec<(String, String)>,
+}
+
+impl Target {
+    fn of(object: &Object) -> Self {
+        Self {
+            kind: object.kind().to_owned(),
+            is_namespaced: is_namespaced(object),
+            now: (object.namespace().to_owned(), object.name().to_owned()),
+            earlier: object.earlier.clone(),
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &(String, String)> {
+        self.earlier.iter().chain([&self.now])
+    }
+
+    /// Whether it has, or had, this name; in this namespace, where one is asked for.
+    fn was_called(&self, namespace: Option<&str>, name: &str) -> bool {
+        self.names().any(|(had_namespace, had_name)| {
+            had_name == name && namespace.is_none_or(|namespace| had_namespace == namespace)
+        })
+    }
+}
+
+/// The objects of a kind, by each name that they have or had.
+struct Index<'a>(HashMap<(&'a str, &'a str), Vec<&'a Target>>);
+
+impl<'a> Index<'a> {
+    fn of(targets: &'a [Target]) -> Self {
+        let mut index: HashMap<(&'a str, &'a str), Vec<&'a Target>> = HashMap::new();
+        for target in targets {
+            for (_, name) in target.names() {
+                let known = index.entry((&*target.kind, &**name)).or_default();
+                if !known.last().is_some_and(|last| std::ptr::eq(*last, target)) {
+                    known.push(target);
+                }
+            }
+        }
+        Self(index)
+    }
+
+    fn find<'b>(&'b self, kind: &'b str, name: &'b str) -> &'b [&'a Target] {
+        self.0.get(&(kind, name)).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// `resourceNames` of a role is a list of names.
@@ -80,8 +131,8 @@ fn each(field: &mut Node, change: &mut dyn FnMut(&mut Node)) {
 fn point(
     field: &mut Node,
     reference: &Reference,
-    referrer: &Object,
-    targets: &[Object],
+    referrer: &Target,
+    index: &Index<'_>,
 ) -> Result<(), String> {
     let is_mapping = matches!(field.value, Value::Mapping(_));
     let name = if is_mapping {
@@ -93,9 +144,8 @@ fn point(
         return Ok(());
     };
     let stated = field.text_of("namespace").map(str::to_owned);
-    let candidates: Vec<&Object> = targets
-        .iter()
-        .filter(|target| target.kind() == reference.to_kind)
+    let known = index.find(&reference.to_kind, &name).iter().copied();
+    let candidates: Vec<&Target> = known
         .filter(|target| match &stated {
             Some(namespace) => target.was_called(Some(namespace), &name),
             None => target.was_called(None, &name) && are_neighbours(referrer, target),
@@ -104,42 +154,32 @@ fn point(
     let Some(target) = candidates.first() else {
         return Ok(());
     };
-    if candidates.iter().any(|other| other.name() != target.name()) {
+    let (namespace, new_name) = &target.now;
+    if candidates.iter().any(|other| other.now.1 != *new_name) {
         return Err(name);
     }
     if !is_mapping {
-        if target.name() != name {
-            *field = text_at(target.name(), field.at);
+        if *new_name != name {
+            *field = text_at(new_name.as_str(), field.at);
         }
         return Ok(());
     }
-    if target.name() != name {
-        field.set(&["name"], text_at(target.name(), field.at));
+    if *new_name != name {
+        field.set(&["name"], text_at(new_name.as_str(), field.at));
     }
-    if stated.is_some_and(|stated| stated != target.namespace()) && !target.namespace().is_empty() {
-        field.set(&["namespace"], text_at(target.namespace(), field.at));
+    if stated.is_some_and(|stated| stated != *namespace) && !namespace.is_empty() {
+        field.set(&["namespace"], text_at(namespace.as_str(), field.at));
     }
     Ok(())
 }
 
 /// Whether the two stand, or stood, in one namespace; a cluster-wide object is everybody's.
-fn are_neighbours(one: &Object, other: &Object) -> bool {
-    if !is_namespaced(one) || !is_namespaced(other) {
+fn are_neighbours(one: &Target, other: &Target) -> bool {
+    if !one.is_namespaced || !other.is_namespaced {
         return true;
     }
-    let namespaces = |object: &Object| {
-        let earlier = object
-            .earlier
-            .iter()
-            .map(|(namespace, _)| namespace.clone());
-        earlier
-            .chain([object.namespace().to_owned()])
-            .collect::<Vec<_>>()
-    };
-    let known = namespaces(other);
-    namespaces(one)
-        .iter()
-        .any(|namespace| known.contains(namespace))
+    one.names()
+        .any(|(namespace, _)| other.names().any(|(known, _)| known == namespace))
 }
 
 /// Where the Pod's specification is, in each kind that has one.

@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::build::{self, Build, Object, Variables};
+use crate::build::{self, Build, Builds, Object, Variables};
+use crate::finding::Finding;
 use crate::load::Repository;
 use crate::rules::build::BLD002;
 use crate::rules::flux::files::{FLX021, FLX022};
@@ -19,7 +20,9 @@ use super::{Graph, KUSTOMIZE_GROUP, Kustomization, SourceName, Unregistered, key
 /// The build of a folder by itself.
 struct Folder {
     path: String,
-    build: Build,
+    files: BTreeSet<FileId>,
+    findings: Vec<Finding>,
+    kustomizations: Vec<Object>,
     is_component: bool,
 }
 
@@ -27,12 +30,13 @@ impl Graph {
     /// Follows all Kustomizations, beginning with those that a cluster is started with.
     pub fn new(repository: &Repository) -> Self {
         let mut graph = Self::default();
-        let folders = build_folders(repository);
+        let builds = Builds::new(repository);
+        let folders = build_folders(&builds, repository);
         let used: BTreeSet<_> = folders
             .iter()
             .flat_map(|folder| {
                 let own = build::kustomization_file(repository, &folder.path);
-                let files = folder.build.files.iter().copied();
+                let files = folder.files.iter().copied();
                 files.filter(move |file| Some(*file) != own)
             })
             .collect();
@@ -45,23 +49,22 @@ impl Graph {
             })
             .collect();
         for folder in &folders {
-            graph.taken_in.extend(&folder.build.files);
+            graph.taken_in.extend(&folder.files);
             if !folder.is_component {
-                graph.findings.extend(folder.build.findings.iter().cloned());
+                graph.findings.extend(folder.findings.iter().cloned());
             }
         }
         let (roots, below) = roots(repository, &graph.taken_in);
-        graph.follow(repository, roots);
-        graph.place_below(repository, below);
+        graph.follow(&builds, repository, roots);
+        graph.place_below(&builds, repository, below);
         let (alone, below) = alone(repository, &graph, &tops);
         graph.unregistered.extend(below);
-        graph.follow(repository, alone);
-        graph.collect_rest(repository, &tops);
-        graph.index();
+        graph.follow(&builds, repository, alone);
+        graph.collect_rest(&builds, repository, &tops);
         graph
     }
 
-    fn follow(&mut self, repository: &Repository, roots: Vec<Object>) {
+    fn follow(&mut self, builds: &Builds<'_>, repository: &Repository, roots: Vec<Object>) {
         let mut waiting: VecDeque<_> = roots
             .into_iter()
             .map(|root| {
@@ -89,7 +92,7 @@ impl Graph {
             let named = source(&object);
             let is_here = named.kind == own.kind && named.name == own.name;
             let built = if is_here {
-                build::build_flux(repository, &object, &variables)
+                builds.flux(&object, &variables)
             } else {
                 Build::default()
             };
@@ -110,6 +113,10 @@ impl Graph {
                 is_here,
                 is_complete,
             };
+            for (position, object) in kustomization.objects.iter().enumerate() {
+                let place = (key.clone(), position);
+                self.index.entry(object.id()).or_insert(place);
+            }
             self.kustomizations.insert(key, kustomization);
         }
     }
@@ -118,26 +125,24 @@ impl Graph {
     /// also from those that nothing has built: somebody applies them by hand.
     fn variables(&self, repository: &Repository, object: &Object, in_any_file: bool) -> Variables {
         Variables::of(object, &|kind, name| {
-            let is_meant = |node: &Node, namespaces: &[&str]| {
-                let namespace = node.path(&["metadata", "namespace"]);
-                let namespace = namespace.and_then(Node::text).unwrap_or_default();
-                node.text_of("kind") == Some(kind)
-                    && node.path(&["metadata", "name"]).and_then(Node::text) == Some(name)
-                    && namespaces.contains(&namespace)
-            };
-            let mut built = self.objects().map(|(_, object)| &object.node);
-            let own = [object.namespace()];
-            let built = built.find(|node| is_meant(node, &own));
+            let built = self.find("", kind, object.namespace(), name);
+            let built = built.map(|built| &built.node);
             built.or_else(|| {
                 let mut documents = repository.documents.iter().map(|document| &document.root);
-                let anywhere = [object.namespace(), ""];
-                documents.find(|node| in_any_file && is_meant(node, &anywhere))
+                let is_meant = |node: &&Node| {
+                    let metadata = |key| node.path(&["metadata", key]).and_then(Node::text);
+                    let namespace = metadata("namespace").unwrap_or_default();
+                    node.text_of("kind") == Some(kind)
+                        && metadata("name") == Some(name)
+                        && (namespace.is_empty() || namespace == object.namespace())
+                };
+                documents.find(|node| in_any_file && is_meant(node))
             })
         })
     }
 
     /// Of the Kustomizations in files below the path of another one: those that it did not bring.
-    fn place_below(&mut self, repository: &Repository, below: Vec<Object>) {
+    fn place_below(&mut self, builds: &Builds<'_>, repository: &Repository, below: Vec<Object>) {
         let mut roots = Vec::new();
         for object in below {
             let path = &repository.sources.get(object.node.at.file).path;
@@ -151,14 +156,18 @@ impl Graph {
                 None => roots.push(object),
             }
         }
-        self.follow(repository, roots);
+        self.follow(builds, repository, roots);
     }
 
-    fn collect_rest(&mut self, repository: &Repository, tops: &[&Folder]) {
+    fn collect_rest(&mut self, builds: &Builds<'_>, repository: &Repository, tops: &[&Folder]) {
         for folder in tops {
-            let objects = folder.build.objects.iter();
-            let unreached = objects.filter(|object| !self.applied.contains(&object.node.at.file));
-            self.rest.extend(unreached.cloned());
+            if folder.files.is_subset(&self.applied) {
+                continue;
+            }
+            let build = builds.folder(&folder.path).unwrap_or_default();
+            let objects = build.objects.into_iter();
+            self.rest
+                .extend(objects.filter(|object| !self.applied.contains(&object.node.at.file)));
         }
         let documents = repository.documents.iter();
         let loose = documents
@@ -166,26 +175,21 @@ impl Graph {
             .filter_map(|document| Object::new(document.root.clone()));
         self.rest.extend(loose);
     }
-
-    fn index(&mut self) {
-        for (key, kustomization) in &self.kustomizations {
-            for (position, object) in kustomization.objects.iter().enumerate() {
-                let place = (key.clone(), position);
-                self.index.entry(object.id()).or_insert(place);
-            }
-        }
-    }
 }
 
-fn build_folders(repository: &Repository) -> Vec<Folder> {
+fn build_folders(builds: &Builds<'_>, repository: &Repository) -> Vec<Folder> {
     let folders = build::folders(repository).into_iter();
     folders
         .filter_map(|path| {
-            let build = build::build(repository, &path)?;
+            let build = builds.folder(&path)?;
             let is_component = build::is_component(repository, &path);
+            let mut kustomizations = build.objects;
+            kustomizations.retain(|object| object.is(KUSTOMIZE_GROUP, "Kustomization"));
             Some(Folder {
                 path,
-                build,
+                files: build.files,
+                findings: build.findings,
+                kustomizations,
                 is_component,
             })
         })
@@ -241,10 +245,10 @@ fn alone(
     graph: &Graph,
     tops: &[&Folder],
 ) -> (Vec<Object>, Vec<Unregistered>) {
-    let objects = tops.iter().flat_map(|folder| &folder.build.objects);
+    let kustomizations = tops.iter().flat_map(|folder| &folder.kustomizations);
     let mut alone = Vec::new();
     let mut below = Vec::new();
-    for object in objects.filter(|object| object.is(KUSTOMIZE_GROUP, "Kustomization")) {
+    for object in kustomizations {
         let file = object.node.at.file;
         if graph.applied.contains(&file) {
             continue;

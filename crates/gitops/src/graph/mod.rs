@@ -6,6 +6,7 @@
 mod discover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use crate::build::{Id, Object, Undefined, Variables};
 use crate::finding::Finding;
@@ -43,6 +44,8 @@ pub struct Graph {
     /// The files that a Kustomization takes in.
     pub applied: BTreeSet<FileId>,
     index: HashMap<Id, (Key, usize)>,
+    /// By what is waited for; made when it is first asked for.
+    dependants: OnceLock<BTreeMap<Key, BTreeSet<Key>>>,
 }
 
 /// A Flux Kustomization.
@@ -142,8 +145,17 @@ impl Graph {
 
     /// What waits for this Kustomization.
     pub fn dependants(&self, key: &Key) -> impl Iterator<Item = &Kustomization> {
-        let all = self.kustomizations.values();
-        all.filter(move |other| other.dependencies().any(|(needed, _)| needed == *key))
+        let dependants = self.dependants.get_or_init(|| {
+            let mut dependants: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
+            for (key, kustomization) in &self.kustomizations {
+                for (needed, _) in kustomization.dependencies() {
+                    dependants.entry(needed).or_default().insert(key.clone());
+                }
+            }
+            dependants
+        });
+        let keys = dependants.get(key).into_iter().flatten();
+        keys.filter_map(|key| self.kustomizations.get(key))
     }
 
     /// Whether `from` waits for `to`, directly or through others.

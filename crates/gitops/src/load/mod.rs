@@ -10,6 +10,8 @@ mod decode;
 mod document;
 mod scalar;
 
+use std::collections::HashSet;
+
 use crate::finding::Finding;
 use crate::source::{FileId, Location, Sources};
 use crate::yaml::Node;
@@ -79,6 +81,8 @@ pub struct Repository {
     pub findings: Vec<Finding>,
     /// Where files are found that are no YAML.
     pub other_files: Option<Box<dyn OtherFiles>>,
+    /// The files that something is wrong with.
+    broken: HashSet<FileId>,
 }
 
 impl Repository {
@@ -88,6 +92,8 @@ impl Repository {
         for file in files {
             repository.add(file);
         }
+        let findings = repository.findings.iter();
+        repository.broken = findings.map(|finding| finding.location.file).collect();
         repository
     }
 
@@ -104,8 +110,7 @@ impl Repository {
 
     /// Whether something is wrong with the text of a file.
     pub fn is_broken(&self, file: FileId) -> bool {
-        let mut findings = self.findings.iter();
-        findings.any(|finding| finding.location.file == file)
+        self.broken.contains(&file)
     }
 
     /// The bytes of any file, by its path from the root.

@@ -37,6 +37,8 @@ struct Summary {
     expired: usize,
     /// Entries of the baseline for which there is no finding.
     unused: usize,
+    /// Kustomizations that come from another repository, and were not looked at: `NAMESPACE/NAME`.
+    external: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -74,6 +76,7 @@ pub fn json(report: &Report<'_>) -> String {
             known: report.suppressed.len() - report.ignored(),
             expired: report.expired,
             unused: report.unused,
+            external: report.external.clone(),
         },
         findings: report
             .findings

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::finding::{Finding, Severity};
-use crate::rules::{self, Rule};
+use crate::rules::Rule;
 
 use super::Report;
 
@@ -12,7 +12,7 @@ use super::Report;
 pub fn junit(report: &Report<'_>, fail_on: Severity) -> String {
     let mut suites = String::new();
     let (mut cases, mut failures, mut skipped) = (0, 0, 0);
-    for rule in rules::all() {
+    for rule in &report.rules {
         let suite = Suite::of(report, rule, fail_on);
         cases += suite.cases;
         failures += suite.failures;
@@ -139,7 +139,7 @@ mod tests {
             "\"<&\\u0001>\": 1\n\"<&\\u0001>\": 2\nb: 1\nb: 2 # nico-ignore: FLX023 on purpose\n";
         let repository = repository(&[("a.yaml", text)]);
         let xml = junit(&report(&repository), Severity::Warning);
-        let rules = rules::all().len();
+        let rules = crate::rules::all().len();
         let head = format!(
             "tests=\"{}\" failures=\"1\" errors=\"0\" skipped=\"1\"",
             rules + 1

@@ -1,6 +1,7 @@
 //! Findings for people and for programs. Every format is a function of the same [`Report`].
 
 mod github;
+mod graph;
 mod json;
 mod junit;
 mod sarif;
@@ -12,10 +13,13 @@ use jiff::civil::Date;
 
 use crate::baseline::Baseline;
 use crate::finding::{Finding, Severity};
+use crate::graph::Graph;
 use crate::load::{Ignore, Repository};
+use crate::rules::{self, Rule};
 use crate::source::{FileId, Sources};
 
 pub use github::github;
+pub use graph::{graph_dot, graph_json, graph_text};
 pub use json::{Output, json};
 pub use junit::junit;
 pub use sarif::sarif;
@@ -36,6 +40,10 @@ pub struct Report<'repository> {
     pub expired: usize,
     /// Entries of the baseline for which there is no finding.
     pub unused: usize,
+    /// Kustomizations that come from another repository, and were not looked at.
+    pub external: Vec<String>,
+    /// What was looked for.
+    pub rules: Vec<&'static Rule>,
 }
 
 /// What silences a finding.
@@ -88,6 +96,8 @@ impl<'repository> Report<'repository> {
             suppressed: Vec::new(),
             expired: 0,
             unused: 0,
+            external: Vec::new(),
+            rules: rules::all(),
         };
         for finding in findings {
             let line = sources.position(finding.location).line;
@@ -102,6 +112,27 @@ impl<'repository> Report<'repository> {
             }
         }
         report
+    }
+
+    /// The same, with what is known of other repositories.
+    #[must_use]
+    pub fn with_graph(mut self, graph: &Graph) -> Self {
+        let all = graph.kustomizations.iter();
+        let external = all.filter(|(_, kustomization)| !kustomization.is_here);
+        self.external = external
+            .map(|((namespace, name), _)| format!("{namespace}/{name}"))
+            .collect();
+        self
+    }
+
+    /// The same, for some rules alone.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Vec<&'static Rule>) -> Self {
+        let is_asked_for = |finding: &Finding| rules.iter().any(|rule| rule.id == finding.rule.id);
+        self.findings.retain(is_asked_for);
+        self.suppressed.retain(|(finding, _)| is_asked_for(finding));
+        self.rules = rules;
+        self
     }
 
     /// Silences what the baseline knows.

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::finding::{Finding, Severity};
-use crate::rules::{self, Rule};
+use crate::rules::Rule;
 
 use super::{Report, Suppression};
 
 /// The report as one SARIF log, with a newline at its end. `version` is that of the program.
 pub fn sarif(report: &Report<'_>, version: &str) -> String {
-    let rules = rules::all();
+    let rules = &report.rules;
     let index: BTreeMap<&str, usize> = rules.iter().map(|rule| rule.id).zip(0..).collect();
     let mut seen = BTreeMap::new();
     let found = report.findings.iter().map(|finding| (finding, None));
@@ -35,7 +35,7 @@ pub fn sarif(report: &Report<'_>, version: &str) -> String {
             "tool": { "driver": {
                 "name": "nico check",
                 "semanticVersion": version,
-                "rules": rules.into_iter().map(descriptor).collect::<Vec<_>>(),
+                "rules": rules.iter().map(|rule| descriptor(rule)).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
             "originalUriBaseIds": {

@@ -122,6 +122,14 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         )
         .expect("a string takes all");
     }
+    if !report.external.is_empty() {
+        let names = report.external.join(", ");
+        writeln!(
+            line,
+            "not looked at, for it comes from another repository: {names}"
+        )
+        .expect("a string takes all");
+    }
     line
 }
 
