@@ -26,7 +26,7 @@ pub mod test_server;
 pub use access::{Access, AccessError, KNOWN_HOSTS_SECRET, Pinning};
 pub use agent::{Agent, AgentError};
 pub use bridge::{Bridge, BridgeError};
-pub use connect::{ConnectError, Phase, connect};
+pub use connect::{ConnectError, Line, Phase, connect, dial};
 pub use credentials::{Credentials, KeyError};
 pub use quote::quote;
 pub use russh::keys::PublicKey;

@@ -25,9 +25,10 @@ use nico_runtime::status;
 use nico_ssh::Access;
 use serde_json::json;
 use thiserror::Error;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::execute::{ExecuteError, execute};
-use super::observe::{ProbeError, Prober, chain};
+use super::observe::{Place, ProbeError, Prober, chain};
 use super::plan::{self, Intervals};
 use super::schedule::{self, Due, Schedule};
 use super::settings::Settings;
@@ -176,7 +177,7 @@ async fn reconcile(
     };
     let started = tokio::time::Instant::now();
     let outcome = tokio::select! {
-        outcome = controller.probe(machine, changed) => outcome,
+        outcome = controller.probe_in_turn(&guarded, changed) => outcome,
         () = controller.context.shutdown.cancelled() => return Ok(Action::await_change()),
     };
     controller
@@ -206,9 +207,36 @@ fn error_policy(guarded: &Guarded, error: &ReconcileError, controller: &Controll
 }
 
 impl Controller {
-    async fn probe(&self, machine: &Machine, changed: bool) -> Result<Action, ReconcileError> {
+    /// Waits for a place, which thousands may do at once, and only then begins what takes memory.
+    ///
+    /// A probe is a task of its own: whenever one of the reconciliations goes on, the runner polls
+    /// every one of them.
+    async fn probe_in_turn(
+        self: &Arc<Self>,
+        guarded: &Arc<Guarded>,
+        changed: bool,
+    ) -> Result<Action, ReconcileError> {
+        let place = self.prober.place().await;
+        let (controller, guarded) = (Arc::clone(self), Arc::clone(guarded));
+        let probe = tokio::spawn(async move {
+            match &guarded.0 {
+                Ok(machine) => controller.probe(machine, changed, place).await,
+                Err(_) => Ok(Action::await_change()),
+            }
+        });
+        AbortOnDropHandle::new(probe)
+            .await
+            .unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    }
+
+    async fn probe(
+        &self,
+        machine: &Machine,
+        changed: bool,
+        place: Place,
+    ) -> Result<Action, ReconcileError> {
         let questions = plan::questions(machine, changed, Timestamp::now(), self.intervals);
-        let observed = self.prober.observe(machine, questions).await?;
+        let observed = self.prober.observe(machine, questions, place).await?;
         if let Err(failure) = &observed.contact {
             let namespace = machine.namespace().unwrap_or_default();
             let reconcile = &self.metrics.reconcile;
@@ -360,16 +388,23 @@ fn refers_to(machine: &Machine, namespace: &str, secret: &str) -> bool {
     })
 }
 
-/// Leaves out what the controller does not look at and what takes much memory: the report of
-/// `nixos-facter` stays as an empty object, which says that there is one.
+/// Leaves out what the controller does not look at and what takes memory: of the facts only those
+/// of NixOS stay, and the report of `nixos-facter` as an empty object, which says that there is
+/// one.
 fn slim(guarded: &mut Guarded) {
     guarded.meta_mut().managed_fields = None;
-    let report = guarded
+    let Some(status) = guarded
         .0
         .as_mut()
         .ok()
-        .and_then(|machine| machine.status.as_mut()?.nix_facter_result.as_mut());
-    if let Some(report) = report {
+        .and_then(|machine| machine.status.as_mut())
+    else {
+        return;
+    };
+    if let Some(facts) = &mut status.hardware_facts {
+        facts.retain(|name, _| name == "nixos");
+    }
+    if let Some(report) = &mut status.nix_facter_result {
         *report = serde_json::Map::new();
     }
 }

@@ -1,5 +1,6 @@
 //! Does what the plan says: pins, writes, publishes.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use nico_api::Machine;
 use nico_api::labels::{MACHINE_CONTROLLER, RESET_HOST_KEY};
 use nico_runtime::category::{Categorized, Category};
@@ -12,8 +13,11 @@ use thiserror::Error;
 
 use super::plan::{Action, Plan};
 
-/// Owns `status.nixFacterResult` and nothing else, so that the report need not be sent with
-/// every other change, nor kept in the operator's memory for that.
+/// Owns `status.hardwareFacts` and `status.lastHardwareScanTime` and nothing else, so that facts
+/// need not be sent with every other change, nor kept in the operator's memory for that.
+const FACTS_MANAGER: &str = "nio-machine-controller-facts";
+
+/// The same for `status.nixFacterResult`.
 const FACTER_MANAGER: &str = "nio-machine-controller-facter";
 
 /// Why a plan was not carried out.
@@ -46,6 +50,10 @@ pub(super) async fn execute(
     for action in plan.actions {
         match action {
             Action::PinHostKey(key) => pin(context, access, machine, &key).await?,
+            Action::ApplyFacts(facts, time) => {
+                let status = json!({"hardwareFacts": facts, "lastHardwareScanTime": Time(time)});
+                apply(context, FACTS_MANAGER, machine, status).await?;
+            }
             Action::ApplyStatus(status) => {
                 apply(context, MACHINE_CONTROLLER, machine, json!(status)).await?;
             }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -9,21 +10,25 @@ use nico_api::reason::MachineReason;
 use nico_api::{Machine, labels};
 use nico_runtime::category::{Categorized, Category};
 use nico_ssh::{
-    Access, AccessError, ConnectError, Deadlines, HostKeys, PublicKey, RunError, Session, Target,
-    connect, fingerprint,
+    Access, AccessError, ConnectError, Deadlines, HostKeys, Line, PublicKey, RunError, Session,
+    Target, dial, fingerprint,
 };
 use serde_json::{Map, Value};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::facts;
 use super::metrics::MachineMetrics;
 use super::settings::Settings;
 
-/// A probe that takes longer than this waits for its machine, which costs next to nothing, and
-/// leaves its place to others: dead and slow machines do not hold up live ones.
-const PLACE_KEPT_FOR: Duration = Duration::from_millis(500);
+/// A machine that takes longer than this to answer is waited for without a place, which costs
+/// next to nothing: dead machines do not hold up live ones.
+const PLACE_KEPT_UNANSWERED: Duration = Duration::from_millis(500);
+
+/// A session that takes longer than this goes on without a place: machines that hang do not hold
+/// up others. One that is merely slow, as all are when the operator has much to do, keeps it.
+const PLACE_KEPT_IN_SESSION: Duration = Duration::from_secs(10);
 
 /// Prints the store path of the running system on NixOS, and nothing elsewhere.
 const CURRENT_SYSTEM: &[u8] = b"[ ! -L /run/current-system ] || readlink -f /run/current-system\n";
@@ -84,11 +89,36 @@ pub(super) struct Questions {
     pub(super) facter: bool,
 }
 
-/// Probes machines, no more at once than the settings allow; those that only wait do not count.
+/// One of the probes that may be under way at once.
+pub(super) struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// Waits for `work`. The place is given to others, and does not come back, when that takes
+    /// longer than `patience`.
+    async fn kept_for<T>(
+        self,
+        patience: Duration,
+        work: impl Future<Output = T>,
+    ) -> (T, Option<Self>) {
+        let mut work = pin!(work);
+        match timeout(patience, &mut work).await {
+            Ok(done) => (done, Some(self)),
+            Err(_) => {
+                drop(self);
+                (work.await, None)
+            }
+        }
+    }
+}
+
+/// Probes machines, no more at once than the settings allow; those that do not answer do not
+/// count.
 pub(super) struct Prober {
     access: Access,
     deadlines: Deadlines,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     metrics: MachineMetrics,
 }
 
@@ -100,12 +130,19 @@ impl Prober {
                 connect: settings.probe_connect_timeout,
                 total: settings.probe_timeout,
             },
-            places: Semaphore::new(settings.probe_concurrency),
+            places: Arc::new(Semaphore::new(settings.probe_concurrency)),
             metrics,
         }
     }
 
-    /// Probes `machine`.
+    /// Waits for its turn to probe.
+    pub(super) async fn place(&self) -> Place {
+        Place {
+            _permit: Arc::clone(&self.places).acquire_owned().await.ok(),
+        }
+    }
+
+    /// Probes `machine`. The place is given to others when that takes long.
     ///
     /// # Errors
     /// Only when the Kubernetes API does not give what a probe needs; whatever is wrong with the
@@ -114,9 +151,10 @@ impl Prober {
         &self,
         machine: &Machine,
         questions: Questions,
+        place: Place,
     ) -> Result<Observed, ProbeError> {
         let started = Instant::now();
-        let contact = match self.contact_in_turn(machine, questions).await {
+        let contact = match self.contact(machine, questions, place).await {
             Ok(contact) => Ok(contact),
             Err(error) => Err(Failure {
                 reason: match reason(&error) {
@@ -137,41 +175,46 @@ impl Prober {
         Ok(Observed { contact })
     }
 
-    async fn contact_in_turn(
-        &self,
-        machine: &Machine,
-        questions: Questions,
-    ) -> Result<Contact, ProbeError> {
-        let place = self.places.acquire().await;
-        let mut contact = pin!(self.contact(machine, questions));
-        match timeout(PLACE_KEPT_FOR, &mut contact).await {
-            Ok(contact) => contact,
-            Err(_) => {
-                drop(place);
-                contact.await
-            }
-        }
-    }
-
     async fn contact(
         &self,
         machine: &Machine,
         questions: Questions,
+        place: Place,
     ) -> Result<Contact, ProbeError> {
-        let target = self
-            .access
-            .target(machine)
-            .await
-            .map_err(ConnectError::from)?;
-        match self.ask(machine, &target, questions).await {
+        let target = self.access.target(machine).await;
+        let target = target.map_err(ConnectError::from)?;
+        let dialled = dial(&target, &self.deadlines);
+        let (line, place) = place.kept_for(PLACE_KEPT_UNANSWERED, dialled).await;
+        let line = line?;
+        let place = match place {
+            Some(place) => place,
+            None => self.place().await,
+        };
+        // In a box, because those that wait are many.
+        let session = Box::pin(self.contact_by(line, &target, machine, questions));
+        place.kept_for(PLACE_KEPT_IN_SESSION, session).await.0
+    }
+
+    /// Asks; and where the host key has changed and that is all right, asks again.
+    async fn contact_by(
+        &self,
+        line: Line,
+        target: &Target,
+        machine: &Machine,
+        questions: Questions,
+    ) -> Result<Contact, ProbeError> {
+        match self.ask(line, target, machine, questions).await {
             Err(ProbeError::Connect(ConnectError::HostKeyChanged {
                 endpoint,
                 seen,
                 trusted,
             })) => {
-                let anew = self.access.trust_anew(machine, &target, &seen).await;
+                let anew = self.access.trust_anew(machine, target, &seen).await;
                 match anew.map_err(ConnectError::from)? {
-                    Some(target) => self.ask(machine, &target, questions).await,
+                    Some(target) => {
+                        let line = dial(&target, &self.deadlines).await?;
+                        self.ask(line, &target, machine, questions).await
+                    }
                     None => Err(ConnectError::HostKeyChanged {
                         endpoint,
                         seen,
@@ -184,14 +227,15 @@ impl Prober {
         }
     }
 
-    /// One session: connects, asks, says goodbye.
+    /// One session: logs in, asks, says goodbye.
     async fn ask(
         &self,
-        machine: &Machine,
+        line: Line,
         target: &Target,
+        machine: &Machine,
         questions: Questions,
     ) -> Result<Contact, ProbeError> {
-        let session = connect(target, &self.deadlines).await?;
+        let session = line.log_in(target).await?;
         let deadline = self.deadlines.total;
         let current = session.run("sh -s", CURRENT_SYSTEM, deadline).await?;
         if !current.success() {

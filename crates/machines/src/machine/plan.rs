@@ -42,7 +42,9 @@ pub(super) struct Plan {
 pub(super) enum Action {
     /// Trust this host key from now on, if none is trusted yet or the user asked for it.
     PinHostKey(PublicKey),
-    /// Write the fields of the status that this controller owns: exactly these.
+    /// Write the facts and when they were gathered, which is known only when they are.
+    ApplyFacts(Map<String, Value>, Timestamp),
+    /// Write the other fields of the status that this controller owns: exactly these.
     ApplyStatus(Box<MachineStatus>),
     /// Write the report of `nixos-facter`, which is too big to be written with every change.
     ApplyFacterReport(Map<String, Value>),
@@ -104,6 +106,9 @@ pub(super) fn plan(
                 .status
                 .ssh_host_key_fingerprints
                 .clone_from(&contact.trusted);
+            if let Some(Ok(facts)) = contact.scan.as_ref().map(|scan| &scan.facts) {
+                actions.push(Action::ApplyFacts(facts.clone(), now));
+            }
             draft.answered(contact.scan.as_ref());
             seen_time = Some(now);
         }
@@ -132,7 +137,8 @@ pub(super) fn plan(
     Plan { actions }
 }
 
-/// The part of a status that this controller applies as one field manager.
+/// The part of a status that this controller applies as one field manager. Facts have another,
+/// so that they need not be kept in memory.
 fn owned(mut status: MachineStatus) -> MachineStatus {
     status
         .conditions
@@ -141,8 +147,6 @@ fn owned(mut status: MachineStatus) -> MachineStatus {
         observed_generation: status.observed_generation,
         discoverable: status.discoverable,
         last_seen_time: status.last_seen_time,
-        hardware_facts: status.hardware_facts,
-        last_hardware_scan_time: status.last_hardware_scan_time,
         ssh_host_key_fingerprints: status.ssh_host_key_fingerprints,
         conditions: status.conditions,
         ..MachineStatus::default()
@@ -166,9 +170,7 @@ impl Draft<'_> {
             "the machine answers over SSH",
         );
         match scan.map(|scan| &scan.facts) {
-            Some(Ok(facts)) => {
-                self.status.hardware_facts = Some(facts.clone());
-                self.status.last_hardware_scan_time = Some(Time(self.now));
+            Some(Ok(_)) => {
                 self.set(
                     HARDWARE_INSPECTED,
                     Truth::True,

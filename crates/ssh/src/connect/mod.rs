@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::session::Session;
 use crate::target::{Deadlines, Target};
@@ -30,27 +30,73 @@ pub(crate) use verify::{Observer, Verifier};
 /// # Errors
 /// [`ConnectError`], one variant for each thing that a person would do something else about.
 pub async fn connect(target: &Target, deadlines: &Deadlines) -> Result<Session, ConnectError> {
-    if target.credentials.is_empty() {
-        return Err(ConnectError::MissingCredentials {
-            endpoint: target.endpoint(),
-            user: target.user.clone(),
-        });
-    }
-    let started = Instant::now();
-    let stream = dial(target, deadlines.connect.min(deadlines.total)).await?;
-    let observer = Arc::new(Observer::default());
-    let login = login::log_in(stream, target, Arc::clone(&observer));
-    match timeout_at(started + deadlines.total, login).await {
-        Ok(result) => result,
+    let line = Line::open(target, deadlines).await?;
+    line.log_in(target).await
+}
+
+/// Opens a connection and waits until the other side says something, as SSH servers do at once.
+/// Many that wait cost next to nothing, which cannot be said of sessions.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn dial(target: &Target, deadlines: &Deadlines) -> Result<Line, ConnectError> {
+    let line = Line::open(target, deadlines).await?;
+    // An error shows again as soon as the line is used.
+    match timeout(line.left, line.stream.readable()).await {
+        Ok(_) => Ok(line),
         Err(_) => Err(ConnectError::TimedOut {
             endpoint: target.endpoint(),
-            phase: observer.phase(),
+            phase: Phase::KeyExchange,
             after: deadlines.total,
         }),
     }
 }
 
-async fn dial(target: &Target, after: Duration) -> Result<TcpStream, ConnectError> {
+/// A connection on which nothing was said by us.
+pub struct Line {
+    stream: TcpStream,
+    /// For the login, of what there is for the whole session.
+    left: Duration,
+    total: Duration,
+}
+
+impl Line {
+    async fn open(target: &Target, deadlines: &Deadlines) -> Result<Self, ConnectError> {
+        if target.credentials.is_empty() {
+            return Err(ConnectError::MissingCredentials {
+                endpoint: target.endpoint(),
+                user: target.user.clone(),
+            });
+        }
+        let total = deadlines.total;
+        let started = Instant::now();
+        let stream = open(target, deadlines.connect.min(total)).await?;
+        Ok(Self {
+            stream,
+            left: total.saturating_sub(started.elapsed()),
+            total,
+        })
+    }
+
+    /// Makes it a session.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn log_in(self, target: &Target) -> Result<Session, ConnectError> {
+        let observer = Arc::new(Observer::default());
+        let login = login::log_in(self.stream, target, Arc::clone(&observer));
+        match timeout(self.left, login).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::TimedOut {
+                endpoint: target.endpoint(),
+                phase: observer.phase(),
+                after: self.total,
+            }),
+        }
+    }
+}
+
+async fn open(target: &Target, after: Duration) -> Result<TcpStream, ConnectError> {
     let end = Instant::now() + after;
     let timed_out = |phase| {
         move |_| ConnectError::TimedOut {
@@ -62,7 +108,7 @@ async fn dial(target: &Target, after: Duration) -> Result<TcpStream, ConnectErro
     let addresses = timeout_at(end, resolve(target))
         .await
         .map_err(timed_out(Phase::NameResolution))??;
-    timeout_at(end, open(target, &addresses))
+    timeout_at(end, open_one_of(target, &addresses))
         .await
         .map_err(timed_out(Phase::Connection))?
 }
@@ -82,7 +128,7 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
     Ok(addresses)
 }
 
-async fn open(target: &Target, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+async fn open_one_of(target: &Target, addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
     let mut last = io::Error::other("the name has no address");
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -65,15 +65,31 @@ fn after(mut machine: Machine, observed: &Observed, now: Timestamp) -> Machine {
         .as_ref()
         .and_then(|status| status.last_seen_time.as_ref())
         .map(|time| time.0);
-    if let Some(status) = applied(&plan(&machine, observed, seen, now, INTERVALS)) {
-        machine.status = Some(status);
-    }
+    let known = machine.status.clone().unwrap_or_default();
+    let plan = plan(&machine, observed, seen, now, INTERVALS);
+    let applied = applied(&plan).unwrap_or_else(|| known.clone());
+    let (facts, scanned) = gathered(&plan).map_or(
+        (known.hardware_facts, known.last_hardware_scan_time),
+        |(facts, time)| (Some(facts), Some(Time(time))),
+    );
+    machine.status = Some(MachineStatus {
+        hardware_facts: facts,
+        last_hardware_scan_time: scanned,
+        ..applied
+    });
     machine
 }
 
 fn applied(plan: &Plan) -> Option<MachineStatus> {
     plan.actions.iter().find_map(|action| match action {
         Action::ApplyStatus(status) => Some(status.as_ref().clone()),
+        _ => None,
+    })
+}
+
+fn gathered(plan: &Plan) -> Option<(Map<String, Value>, Timestamp)> {
+    plan.actions.iter().find_map(|action| match action {
+        Action::ApplyFacts(facts, time) => Some((facts.clone(), *time)),
         _ => None,
     })
 }
@@ -242,6 +258,21 @@ fn failed_inspection_keeps_the_old_facts_and_says_why() {
 }
 
 #[test]
+fn facts_are_written_before_the_status_says_that_they_are_there() {
+    let plan = plan(
+        &machine(),
+        &answer(Some(Ok("nixos"))),
+        None,
+        at(0),
+        INTERVALS,
+    );
+    let place = |wanted: fn(&Action) -> bool| plan.actions.iter().position(wanted);
+    let facts = place(|action| matches!(action, Action::ApplyFacts(..)));
+    let status = place(|action| matches!(action, Action::ApplyStatus(_)));
+    assert!(facts.is_some() && facts < status);
+}
+
+#[test]
 fn maintenance_and_a_forced_removal_make_a_machine_unready() {
     let mut machine = machine();
     machine.spec.maintenance = true;
@@ -289,6 +320,8 @@ fn fields_and_conditions_of_other_controllers_are_not_applied() {
     assert_eq!(status.applied_configuration, None);
     assert_eq!(status.applied_commit, None);
     assert_eq!(status.nix_facter_result, None);
+    assert_eq!(status.hardware_facts, None);
+    assert_eq!(status.last_hardware_scan_time, None);
     assert_eq!(condition::find(&status.conditions, NEEDS_CLEANUP), None);
 }
 
