@@ -12,7 +12,7 @@ pub(crate) struct Connection {
     /// `KUBECONFIG`, else `~/.kube/config`, else that of the ServiceAccount.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Namespace of the cluster; by default that of the context.
+    /// Namespace to look in; by default that of the context, or all for what looks at all.
     #[arg(long, short, value_name = "NAME")]
     namespace: Option<String>,
 }
@@ -28,25 +28,31 @@ pub(crate) enum Output {
 impl Connection {
     /// A client, and the namespace to look in.
     pub(crate) async fn open(&self) -> anyhow::Result<(Client, String)> {
-        let config = match &self.context {
-            None => Config::infer()
-                .await
-                .context("cannot find a Kubernetes API: set KUBECONFIG")?,
-            Some(context) => {
-                let options = KubeConfigOptions {
-                    context: Some(context.clone()),
-                    ..KubeConfigOptions::default()
-                };
-                Config::from_kubeconfig(&options)
-                    .await
-                    .with_context(|| format!("cannot use the context {context:?}"))?
-            }
-        };
-        let namespace = self
-            .namespace
-            .clone()
-            .unwrap_or(config.default_namespace.clone());
+        let config = self.config().await?;
+        let namespace = self.namespace.clone();
+        let namespace = namespace.unwrap_or(config.default_namespace.clone());
         Ok((client(config)?, namespace))
+    }
+
+    /// A client, and the namespace if one was named: for who looks at all of them otherwise.
+    pub(crate) async fn open_everywhere(&self) -> anyhow::Result<(Client, Option<String>)> {
+        let config = self.config().await?;
+        Ok((client(config)?, self.namespace.clone()))
+    }
+
+    async fn config(&self) -> anyhow::Result<Config> {
+        let Some(context) = &self.context else {
+            return Config::infer()
+                .await
+                .context("cannot find a Kubernetes API: set KUBECONFIG");
+        };
+        let options = KubeConfigOptions {
+            context: Some(context.clone()),
+            ..KubeConfigOptions::default()
+        };
+        Config::from_kubeconfig(&options)
+            .await
+            .with_context(|| format!("cannot use the context {context:?}"))
     }
 }
 

@@ -9,6 +9,8 @@ mod connection;
 mod crds;
 mod duration;
 mod faults;
+mod flux;
+mod health;
 mod mesh;
 mod operator;
 mod plan;
@@ -40,6 +42,9 @@ enum Command {
     Operator(Box<operator::Arguments>),
     Status(status::Arguments),
     Plan(plan::Arguments),
+    Health(Box<health::Arguments>),
+    /// Show how the objects of Flux are, why one is not ready, and ask for it again.
+    Flux(Box<flux::Arguments>),
     /// Keep pod CIDRs as egress rules of Netmaker.
     Mesh(mesh::Arguments),
     /// Print the CustomResourceDefinitions, or write them into a folder.
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Mesh(arguments) => mesh::run(arguments).map(done),
+        Command::Health(arguments) => return health::run(&arguments),
+        Command::Flux(arguments) => return flux::run(&arguments),
         Command::Check(arguments) => return check::run(&arguments),
         Command::Build(arguments) => return build::run(&arguments),
         Command::Crds(arguments) => crds::run(arguments).map(done),
@@ -93,12 +100,12 @@ fn parse() -> Arguments {
         .unwrap_or_else(|error| refuse(&name_the_variable(error)))
 }
 
-/// Ends the process. The code is 2, as with most programs; but for `check` and `build`, 2 means that
-/// errors were found.
+/// Ends the process. The code is 2, as with most programs; but for commands that check something, 2
+/// means that errors were found.
 fn refuse(error: &clap::Error) -> ! {
     let is_check = std::env::args_os()
         .nth(1)
-        .is_some_and(|name| name == "check");
+        .is_some_and(|name| ["check", "flux", "health"].iter().any(|one| name == *one));
     if is_check && error.use_stderr() {
         // Where not even this can be printed, the code still tells.
         let _ = error.print();

@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Effects, Style};
-use nico_clusters::report::tree::{Line, Tone};
+use nico_terminal::tree::{Line, Tone};
 
 /// Width of text where no terminal tells.
 const WIDTH: usize = 80;

@@ -5,7 +5,7 @@
 //! - [`changes`]: what is different between two reports
 //! - [`preview`]: from what the controller sees to a [`preview::PlanReport`];
 //!   [`look`]: sees it without a controller; [`words`]: what an action does, and why
-//! - [`text`]: reports as lines of text; [`tree`]: how they are set
+//! - [`text`]: reports as lines of text
 //!
 //! Nothing here writes to any API.
 
@@ -16,7 +16,6 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod text;
-pub mod tree;
 mod words;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::plan::rollout::{Order, State};
 use crate::plan::{self, Assessment, Intervals};
 use crate::role::Role;
 
-use super::tree::Tone;
+use nico_terminal::tree::Tone;
 use super::words;
 
 /// What `nico plan` tells.

@@ -12,7 +12,7 @@ use crate::report::preview::{self, PlanReport, PlanState};
 use crate::report::snapshot::{Known, Snapshot};
 use crate::report::state::MachineState;
 use crate::report::status::{self, StatusReport};
-use crate::report::tree::Line;
+use nico_terminal::tree::Line;
 use crate::report::{changes, text};
 
 const WIDTH: usize = 80;

@@ -7,7 +7,7 @@ use nico_api::kubernetes_cluster::Phase;
 use super::preview::{PlanReport, StepReport};
 use super::state::MachineState;
 use super::status::{ClusterReport, Concern, ConfigurationReport, MachineReport, StatusReport};
-use super::tree::{Branch, Line, Span, Tone, list, set};
+use nico_terminal::tree::{Branch, Line, Span, Tone, list, set};
 
 /// The first seven digits of a commit; another reference as it is.
 pub fn short(revision: &str) -> &str {

@@ -1,0 +1,222 @@
+//! `nico health`: is the cluster all right, and if not, what is the one thing to fix first?
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
+use kube::Client;
+use nico_health::collect::{Scope, collect};
+use nico_health::diagnose::diagnose;
+use nico_health::issue::{Layer, Severity};
+use nico_health::report::{Report, changes, prometheus, redact, text};
+use nico_health::thresholds::Thresholds;
+use nico_runtime::shutdown::{self, SecondSignal};
+
+use crate::check::COULD_NOT_CHECK;
+use crate::connection::Connection;
+use crate::duration::duration;
+use crate::screen::Screen;
+
+/// Where thresholds are looked for when nothing else is said.
+const THRESHOLDS: &str = ".nico.yaml";
+
+/// Say whether a cluster is all right, and if not, what to fix first.
+///
+/// Any Kubernetes cluster: its API server, Nodes, network, storage, Flux, platform, workloads, and
+/// NICO's objects. Reads only. What an issue explains is folded into it, and the first issue named
+/// is the one to look at first. Exit codes: 0 healthy, 1 warnings, 2 critical, 3 could not check
+/// all. With --watch: 0 on Ctrl-C.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// Look at this layer only; can be given more than once.
+    #[arg(long, value_name = "LAYER", value_parser = layer)]
+    layer: Vec<Layer>,
+    /// How the answer is written.
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+    /// The least severity that makes the command fail. What could not be checked always does.
+    #[arg(long, value_enum, default_value = "warning", value_name = "SEVERITY")]
+    fail_on: FailOn,
+    /// Go on until Ctrl-C: drawn again in place on a terminal, else a line for each change, with
+    /// `--format json` a report on one line each time.
+    #[arg(long, short)]
+    watch: bool,
+    /// How often the cluster is read with --watch.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration, requires = "watch")]
+    interval: Duration,
+    #[command(flatten)]
+    looking: Looking,
+}
+
+/// How it is looked at a cluster.
+#[derive(Args)]
+pub(crate) struct Looking {
+    /// Leave addresses and host names out.
+    #[arg(long)]
+    redact: bool,
+    /// File with thresholds, in its section `health`; by default `.nico.yaml` where it is there.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How long one answer of the API server may take.
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs: one object.
+    Json,
+    /// For Prometheus: its text format.
+    Prometheus,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FailOn {
+    Warning,
+    Critical,
+}
+
+/// What is asked, and how the answer is judged.
+struct Question {
+    client: Client,
+    scope: Scope,
+    thresholds: Thresholds,
+    rewrite: fn(&str) -> String,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let answer = tokio::runtime::Runtime::new()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(answer(arguments)));
+    match answer {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            super::report(&error);
+            ExitCode::from(COULD_NOT_CHECK)
+        }
+    }
+}
+
+async fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
+    let thresholds = arguments.looking.thresholds()?;
+    let (client, namespace) = arguments.connection.open_everywhere().await?;
+    let question = Question {
+        client,
+        scope: Scope {
+            namespace,
+            layers: vec![],
+            timeout: arguments.looking.timeout,
+        },
+        thresholds,
+        rewrite: arguments.looking.rewrite(),
+    };
+    if arguments.watch {
+        follow(arguments, &question).await?;
+        return Ok(0);
+    }
+    let report = question.ask(&arguments.layer).await;
+    let screen = Screen::new();
+    match arguments.format {
+        Format::Text => screen.print(&text::of(&report, screen.width()))?,
+        Format::Json => screen.say(&serde_json::to_string_pretty(&report)?)?,
+        Format::Prometheus => screen.say(prometheus::of(&report).trim_end())?,
+    }
+    Ok(report.exit_code(arguments.fail_on.severity()))
+}
+
+async fn follow(arguments: &Arguments, question: &Question) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
+    let mut ticks = tokio::time::interval(arguments.interval);
+    let mut screen = Screen::new();
+    let mut told: Option<Report> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let report = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            report = question.ask(&arguments.layer) => report,
+        };
+        let now = report.timestamp.to_zoned(TimeZone::system());
+        let now = now.strftime("%H:%M:%S").to_string();
+        match arguments.format {
+            Format::Text if screen.is_live() => {
+                // At the first look all is new.
+                let changes = match &told {
+                    Some(told) => changes::between(Some(told), &report),
+                    None => vec![],
+                };
+                screen.draw(&text::of_watch(&report, &now, &changes, screen.width()))?;
+            }
+            Format::Text => {
+                for change in changes::between(told.as_ref(), &report) {
+                    screen.say(&format!("{now} {change}"))?;
+                }
+            }
+            Format::Json => screen.say(&serde_json::to_string(&report)?)?,
+            Format::Prometheus => screen.say(prometheus::of(&report).trim_end())?,
+        }
+        told = Some(report);
+    }
+}
+
+impl Question {
+    async fn ask(&self, layers: &[Layer]) -> Report {
+        let collected = collect(&self.client, &self.scope).await;
+        let mut report = diagnose(&collected.world, layers, &self.thresholds, Timestamp::now());
+        redact::rewrite(&mut report, self.rewrite);
+        report
+    }
+}
+
+impl Looking {
+    /// What is done to text that comes from the cluster.
+    pub(crate) fn rewrite(&self) -> fn(&str) -> String {
+        match self.redact {
+            true => redact::without_addresses,
+            false => redact::without_credentials,
+        }
+    }
+
+    /// The thresholds of the file.
+    pub(crate) fn thresholds(&self) -> anyhow::Result<Thresholds> {
+        let path = self.config.as_deref().unwrap_or(Path::new(THRESHOLDS));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && self.config.is_none() => {
+                return Ok(Thresholds::default());
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        Ok(Thresholds::of_file(&text)?)
+    }
+}
+
+impl FailOn {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Warning => Severity::Warning,
+            Self::Critical => Severity::Critical,
+        }
+    }
+}
+
+fn layer(text: &str) -> Result<Layer, String> {
+    let mut layers = Layer::ALL.into_iter();
+    layers.find(|layer| layer.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Layer::ALL.into_iter().map(Layer::name).collect();
+        format!("there are {}", names.join(", "))
+    })
+}

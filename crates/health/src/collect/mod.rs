@@ -1,0 +1,176 @@
+//! Reads the cluster once, into a [`World`]. Nothing is ever written.
+//!
+//! A few lists in parallel, never one call for each namespace. What is not served is known from one
+//! look at the API groups and costs no request. [`list`] reads the objects of one kind.
+
+pub mod list;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use kube::Client;
+use serde::Deserialize;
+
+use crate::issue::Layer;
+use crate::world::{Fill, KINDS, Kind, Outcome, Turn, World, ask};
+use list::{AskError, Question};
+
+/// How many lists are read at once.
+const AT_ONCE: usize = 8;
+
+/// What is to be read.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// One namespace, with what has none and what a namespace depends on; all when there is none.
+    pub namespace: Option<String>,
+    /// The layers whose kinds are read; all when it is empty.
+    pub layers: Vec<Layer>,
+    /// How long one answer may take.
+    pub timeout: Duration,
+}
+
+/// What was read, and how much was asked for that.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// What was read.
+    pub world: World,
+    /// How many requests it took.
+    pub requests: usize,
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    #[serde(default)]
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    #[serde(default)]
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+/// Reads the cluster once. What cannot be read is said in the world, and is no error.
+pub async fn collect(client: &Client, scope: &Scope) -> Collected {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let question = Question {
+        served: None,
+        namespace: scope.namespace.clone(),
+        timeout: scope.timeout,
+        requests: requests.clone(),
+    };
+    let (checks, groups) = tokio::join!(checks(client, &question), groups(client, &question));
+    let mut world = World {
+        checks: Some(checks),
+        namespace: scope.namespace.clone(),
+        ..World::default()
+    };
+    // Without any answer there is no point in waiting for forty more.
+    if let (Some(Err(_)), Err(AskError::Broken(_) | AskError::TimedOut(_))) =
+        (&world.checks, &groups)
+    {
+        let why = groups
+            .err()
+            .map_or_else(String::new, |error| error.to_string());
+        world.nothing_read(&Outcome::Failed(why));
+        return Collected {
+            world,
+            requests: requests.load(Ordering::Relaxed),
+        };
+    }
+    let is_wanted = |kind: &Kind| scope.layers.is_empty() || scope.layers.contains(&kind.layer);
+    let first = KINDS
+        .iter()
+        .filter(|kind| matches!(kind.turn, Turn::First) && is_wanted(kind));
+    read(client, first, &question, &groups, &mut world).await;
+    let then: Vec<&'static Kind> = KINDS
+        .iter()
+        .filter(|kind| is_wanted(kind))
+        .filter(|kind| matches!(kind.turn, Turn::IfNeeded(is_needed) if is_needed(&world)))
+        .collect();
+    read(client, then.into_iter(), &question, &groups, &mut world).await;
+    Collected {
+        world,
+        requests: requests.load(Ordering::Relaxed),
+    }
+}
+
+async fn read(
+    client: &Client,
+    kinds: impl Iterator<Item = &'static Kind>,
+    question: &Question,
+    groups: &Result<BTreeMap<String, Vec<String>>, AskError>,
+    world: &mut World,
+) {
+    let asked = kinds.map(|kind| {
+        let served = match groups {
+            // The core group is in no list of groups.
+            Ok(_) | Err(_) if kind.group.is_empty() => None,
+            Ok(groups) => Some(groups.get(kind.group).cloned().unwrap_or_default()),
+            Err(_) => None,
+        };
+        let question = Question {
+            served,
+            ..question.clone()
+        };
+        ask(kind, client, question)
+    });
+    let fills: Vec<Fill> = stream::iter(asked.collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for fill in fills {
+        fill(world);
+    }
+}
+
+/// What the API server says of its parts, such as `[+]etcd ok`. One that is not ready answers 500
+/// with the same lines.
+async fn checks(client: &Client, question: &Question) -> Result<Vec<String>, String> {
+    let request = get("/readyz?verbose");
+    let text = match list::ask(client, request, "*/*", question).await {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(AskError::Refused { message, .. }) if message.contains("[-]") => message,
+        Err(error) => return Err(error.to_string()),
+    };
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// The API groups that are served, with their versions.
+async fn groups(
+    client: &Client,
+    question: &Question,
+) -> Result<BTreeMap<String, Vec<String>>, AskError> {
+    let text = list::ask(client, get("/apis"), "application/json", question).await?;
+    let groups: Groups = serde_json::from_slice(&text)?;
+    let named = groups.groups.into_iter().map(|group| {
+        let versions = group.versions.into_iter().map(|version| version.version);
+        (group.name, versions.collect())
+    });
+    Ok(named.collect())
+}
+
+fn get(path: &'static str) -> http::Request<Vec<u8>> {
+    let mut request = http::Request::new(vec![]);
+    *request.uri_mut() = http::Uri::from_static(path);
+    request
+}
+
+/// Whether the reading says anything of the objects.
+pub fn reason(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Known { .. } | Outcome::NotAsked => None,
+        Outcome::Absent => Some("not served by this cluster".to_owned()),
+        Outcome::Forbidden(why) => Some(format!("may not be read: {why}")),
+        Outcome::TimedOut(why) | Outcome::Failed(why) => Some(why.clone()),
+    }
+}

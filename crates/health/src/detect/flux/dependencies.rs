@@ -1,0 +1,62 @@
+//! Something waits for another object of Flux.
+
+use super::words::{failure, story};
+use crate::detect::{Detector, Found, Scene};
+use crate::facts::flux::FluxObject;
+use crate::issue::{Layer, ObjectRef};
+
+pub(super) static DETECTOR: Detector = Detector {
+    id: "dependency-not-ready",
+    layer: Layer::Flux,
+    finds: "A Kustomization or HelmRelease waits for one that is not ready.",
+    severity: "critical",
+    fix: "put right what it waits for",
+    detect,
+};
+
+fn detect(scene: &Scene<'_>, found: &mut Found) {
+    for object in scene.index.all_flux() {
+        let Some(ready) = failure(object) else {
+            continue;
+        };
+        let story = story(object);
+        if ready.reason != "DependencyNotReady" {
+            continue;
+        }
+        let suspects = waits_for(scene, object);
+        let message = match suspects.first() {
+            Some(first)
+                if scene.index.flux(first).is_none() && scene.world.kustomizations.is_known() =>
+            {
+                format!("waits for {first}, which does not exist")
+            }
+            Some(first) => format!("waits for {first}"),
+            None => story,
+        };
+        found
+            .critical(object.reference(), message)
+            .since(ready.last_transition_time)
+            .suspects(suspects);
+    }
+}
+
+/// The dependencies that are not ready: those that are missing, and those that fail, first.
+fn waits_for(scene: &Scene<'_>, object: &dyn FluxObject) -> Vec<ObjectRef> {
+    let mut dependencies = object.dependencies();
+    dependencies.retain(|dependency| {
+        let found = scene.index.flux(dependency);
+        !found.is_some_and(|found| {
+            found
+                .ready()
+                .is_some_and(crate::facts::meta::Condition::is_true)
+        })
+    });
+    dependencies.sort_by_key(|dependency| {
+        let found = scene.index.flux(dependency);
+        let waits = found
+            .and_then(|found| found.ready())
+            .is_some_and(|ready| ready.reason == "DependencyNotReady");
+        (found.is_some(), waits)
+    });
+    dependencies
+}

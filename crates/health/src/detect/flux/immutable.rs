@@ -1,0 +1,40 @@
+//! A change of a field that cannot be changed.
+
+use super::words::{failure, story, suspects};
+use crate::detect::{Detector, Found, Scene};
+use crate::issue::Layer;
+
+pub(super) static DETECTOR: Detector = Detector {
+    id: "immutable-field",
+    layer: Layer::Flux,
+    finds: "A change is refused because a field cannot be changed (Job, selector, volume claim template).",
+    severity: "critical",
+    fix: "delete the object that is named so that it is made anew, if its data bears that; or take the change back",
+    detect,
+};
+
+fn detect(scene: &Scene<'_>, found: &mut Found) {
+    for object in scene.index.all_flux() {
+        let Some(ready) = failure(object) else {
+            continue;
+        };
+        let story = story(object);
+        if !(is_immutable(&story)) {
+            continue;
+        }
+        let suspects = suspects(scene, object, &story);
+        found
+            .critical(
+                object.reference(),
+                format!("changes what cannot be changed: {story}"),
+            )
+            .since(ready.last_transition_time)
+            .suspects(suspects);
+    }
+}
+
+fn is_immutable(story: &str) -> bool {
+    ["field is immutable", "updates to statefulset spec"]
+        .iter()
+        .any(|words| story.contains(words))
+}

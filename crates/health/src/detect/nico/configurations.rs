@@ -1,0 +1,66 @@
+//! A machine that does not run what it should.
+
+use crate::detect::{Detector, Found, Scene};
+use crate::facts::meta::condition;
+use crate::issue::{Layer, ObjectRef};
+
+pub(super) static DETECTOR: Detector = Detector {
+    id: "configuration-failed",
+    layer: Layer::Nico,
+    finds: "A NixosConfiguration failed. What is under way, staged, or waits for a machine in maintenance is healthy.",
+    severity: "critical when nothing more is tried or a rollout failed on it, a warning while it is tried again",
+    fix: "look at the step that failed; a new commit or a new value of nio.homystack.com/reconcile-at starts anew",
+    detect,
+};
+
+fn detect(scene: &Scene<'_>, found: &mut Found) {
+    for configuration in &scene.world.configurations {
+        let conditions = &configuration.status.conditions;
+        let metadata = &configuration.metadata;
+        let ready = condition(conditions, "Ready").filter(|ready| !ready.is_true());
+        let Some(ready) = ready.filter(|_| configuration.is_observed()) else {
+            continue;
+        };
+        let stalled =
+            condition(conditions, "Stalled").is_some_and(crate::facts::meta::Condition::is_true);
+        let failed = metadata
+            .annotation(nico_api::labels::FAILED_ROLLOUT)
+            .is_some();
+        if !stalled && !failed && is_under_way(&ready.reason) {
+            continue;
+        }
+        let machine = ObjectRef::new(
+            "Machine",
+            &metadata.namespace,
+            &configuration.spec.machine_ref.name,
+        );
+        let message = format!(
+            "{} is not what it should be: {}: {}",
+            machine.name,
+            ready.reason,
+            ready.words()
+        );
+        let issue = match stalled || failed {
+            true => found.critical(configuration.reference(), message),
+            false => found.warning(configuration.reference(), message),
+        };
+        issue.since(ready.last_transition_time).suspects([machine]);
+    }
+}
+
+/// Reasons of what goes on as it should.
+fn is_under_way(reason: &str) -> bool {
+    const REASONS: &[&str] = &[
+        "Pending",
+        "InProgress",
+        "Resolved",
+        "Evaluated",
+        "Built",
+        "Copied",
+        "Activated",
+        "Staged",
+        "Removing",
+        "MachineInMaintenance",
+    ];
+    REASONS.contains(&reason)
+}

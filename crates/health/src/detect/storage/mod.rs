@@ -1,0 +1,16 @@
+//! Volumes.
+
+mod attachments;
+mod longhorn;
+mod lost_claims;
+mod pending_claims;
+
+use super::Detector;
+
+/// In the order in which they are asked.
+pub(super) const DETECTORS: &[&Detector] = &[
+    &lost_claims::DETECTOR,
+    &pending_claims::DETECTOR,
+    &attachments::DETECTOR,
+    &longhorn::DETECTOR,
+];
