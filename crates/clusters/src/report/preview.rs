@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use nico_api::condition;
 use nico_api::kubernetes_cluster::{Revision, RolloutOrder, conditions as kind};
+use nico_terminal::tree::Tone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,6 @@ use crate::plan::rollout::{Order, State};
 use crate::plan::{self, Assessment, Intervals};
 use crate::role::Role;
 
-use nico_terminal::tree::Tone;
 use super::words;
 
 /// What `nico plan` tells.

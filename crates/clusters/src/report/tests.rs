@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use nico_api::names::MachineName;
+use nico_terminal::tree::Line;
 
 use crate::fixtures::{World, answers, at, name, named};
 use crate::observed::{Drain, DrainedPod, KubeconfigState, Node, Problem, Source, View, Workload};
@@ -12,7 +13,6 @@ use crate::report::preview::{self, PlanReport, PlanState};
 use crate::report::snapshot::{Known, Snapshot};
 use crate::report::state::MachineState;
 use crate::report::status::{self, StatusReport};
-use nico_terminal::tree::Line;
 use crate::report::{changes, text};
 
 const WIDTH: usize = 80;

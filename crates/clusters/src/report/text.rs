@@ -3,11 +3,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use nico_api::kubernetes_cluster::Phase;
+use nico_terminal::tree::{Branch, Line, Span, Tone, list, set};
 
 use super::preview::{PlanReport, StepReport};
 use super::state::MachineState;
 use super::status::{ClusterReport, Concern, ConfigurationReport, MachineReport, StatusReport};
-use nico_terminal::tree::{Branch, Line, Span, Tone, list, set};
 
 /// The first seven digits of a commit; another reference as it is.
 pub fn short(revision: &str) -> &str {

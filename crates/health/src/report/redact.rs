@@ -21,8 +21,8 @@ static ADDRESSES: LazyLock<Regex> = LazyLock::new(|| {
         r"(?x)
         (?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/\s@]+@)?[^/\s:]+
         | \b\d{1,3}(?:\.\d{1,3}){3}\b
-        | \b(?:[0-9a-fA-F]{1,4}:){2,7}[0-9a-fA-F]{0,4}(?:::[0-9a-fA-F:]*)?
-        | \b[0-9a-fA-F]{1,4}::[0-9a-fA-F:]+
+        | \b(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}\b
+        | \b(?:[0-9a-fA-F]{1,4}:)*[0-9a-fA-F]{1,4}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4})*)?
         | \b(?:[a-z0-9-]+\.)+(?:com|net|org|io|dev|app|cloud|local|internal|lan|home|arpa|eu|de|uk|fr|ch|us)\b",
     )
 });
@@ -111,6 +111,7 @@ mod tests {
                 "lookup <redacted> on <redacted>:53",
             ),
             ("dial [fd00::1:2]:443", "dial [<redacted>]:443"),
+            ("dial [2001:db8:0:1:2:3:4:5]:443", "dial [<redacted>]:443"),
             (
                 "lastTransitionTime 12:30:45 of v1.36.1",
                 "lastTransitionTime 12:30:45 of v1.36.1",
