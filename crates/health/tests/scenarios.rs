@@ -206,7 +206,7 @@ fn repository() -> Value {
     })
 }
 
-fn kustomization(name: &str, depends_on: Option<&str>, conditions: Value) -> Value {
+fn kustomization(name: &str, depends_on: Option<&str>, conditions: &Value) -> Value {
     let depends_on: Vec<Value> = depends_on
         .into_iter()
         .map(|name| json!({"name": name}))
@@ -263,7 +263,7 @@ async fn forty_that_wait_for_one_are_one_issue_and_nothing_is_written() -> Resul
         "failed to decrypt: no identity matched",
     );
     cluster
-        .create(&kustomization("infra", None, failed))
+        .create(&kustomization("infra", None, &failed))
         .await?;
     for number in 0..40 {
         let waits = ready(
@@ -273,7 +273,7 @@ async fn forty_that_wait_for_one_are_one_issue_and_nothing_is_written() -> Resul
         );
         let name = format!("app-{number:02}");
         cluster
-            .create(&kustomization(&name, Some("infra"), waits))
+            .create(&kustomization(&name, Some("infra"), &waits))
             .await?;
     }
     let (world, report) = cluster.look(&cluster.user, None).await;
@@ -461,7 +461,7 @@ async fn reconcile_annotates_as_flux_does_and_waits_until_flux_is_done() -> Resu
         .create(&kustomization(
             "apps",
             None,
-            ready("True", "ReconciliationSucceeded", "old"),
+            &ready("True", "ReconciliationSucceeded", "old"),
         ))
         .await?;
     let object = ObjectRef::new("Kustomization", "flux-system", "apps");
@@ -509,7 +509,7 @@ async fn reconcile_refuses_what_is_suspended() -> Result<()> {
         .await?
         .with_flux()
         .await?;
-    let mut suspended = kustomization("apps", None, ready("True", "x", ""));
+    let mut suspended = kustomization("apps", None, &ready("True", "x", ""));
     suspended["spec"]["suspend"] = json!(true);
     cluster.create(&suspended).await?;
     let object = ObjectRef::new("Kustomization", "flux-system", "apps");

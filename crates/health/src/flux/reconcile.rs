@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::collect::list::said;
 use crate::facts::flux::{FluxObject, FluxStatus};
 use crate::facts::flux::{HelmRelease, Kustomization, Source};
+use crate::facts::meta::Condition;
 use crate::issue::ObjectRef;
 
 /// The annotation by which Flux is asked.
@@ -261,7 +262,7 @@ impl Facts {
             handled: status.last_handled_reconcile_at.clone(),
             is_settled: ready
                 .is_some_and(|ready| ready.status != "Unknown" && ready.reason != "Progressing"),
-            is_ready: ready.is_some_and(|ready| ready.is_true()),
+            is_ready: ready.is_some_and(Condition::is_true),
             message: ready
                 .map_or("it says nothing yet", |ready| ready.words())
                 .to_owned(),

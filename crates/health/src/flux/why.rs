@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::detect::{Scene, flux::installed, words};
 use crate::facts::flux::FluxObject;
-use crate::facts::meta::{Metadata, condition};
+use crate::facts::meta::{Metadata, Object, condition};
 use crate::index::{Index, workload_of};
 use crate::issue::ObjectRef;
 use crate::report::{Report, ReportedIssue};
@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
             "Node" => {
                 let configurations = world.configurations.iter();
                 let own = configurations.filter(|one| one.spec.machine_ref.name == object.name);
-                own.map(|one| one.reference()).collect()
+                own.map(Object::reference).collect()
             }
             "NixosConfiguration" => {
                 let configurations = world.configurations.iter();
