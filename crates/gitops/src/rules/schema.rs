@@ -30,7 +30,7 @@ pub static FLX025: Rule = Rule {
 
 /// What breaks the rules of this module.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
-    let mut schemas = Schemas::new(context.graph);
+    let schemas = Schemas::new(context.graph);
     let flux = context
         .settings
         .flux

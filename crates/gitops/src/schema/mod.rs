@@ -8,8 +8,7 @@ mod kubernetes;
 pub mod validate;
 
 use std::collections::HashMap;
-use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Map, Value, json};
 
@@ -29,40 +28,30 @@ const NICO: [&str; 3] = [
     include_str!("../../../../crds/nixosconfiguration.yaml"),
 ];
 
-/// The schemas that are known for a repository. Each is made when it is first asked for.
+/// Schemas by group, version and kind.
+type ByKind = HashMap<String, Option<Arc<Value>>>;
+
+/// The schemas that are known for a repository.
 pub struct Schemas {
-    /// By group, version and kind; none where there is no schema.
-    known: HashMap<String, Option<Rc<Value>>>,
+    /// Those of the definitions in it.
+    own: ByKind,
 }
 
 impl Schemas {
     /// All schemas, with those of the definitions in the repository.
     pub fn new(graph: &Graph) -> Self {
-        let mut known = HashMap::new();
-        for text in NICO {
-            for definition in load::parse(FileId::default(), text).documents {
-                known.extend(versions(&definition));
-            }
-        }
-        for definition in graph.of_kind("apiextensions.k8s.io", "CustomResourceDefinition") {
-            known.extend(versions(&definition.node));
-        }
-        Self { known }
+        let definitions = graph.of_kind("apiextensions.k8s.io", "CustomResourceDefinition");
+        let own = definitions.flat_map(|definition| versions(&definition.node));
+        Self { own: own.collect() }
     }
 
     /// The schema for an object, where there is one.
-    pub fn of(&mut self, object: &Object) -> Option<Rc<Value>> {
+    pub fn of(&self, object: &Object) -> Option<Arc<Value>> {
         let key = key(object.group(), object.version(), object.kind());
-        let make = || {
-            let flux = flux().get(&key).map(whole);
-            flux.or_else(|| kubernetes::schema(&key)).map(Rc::new)
-        };
-        if let Some(schema) = self.known.get(&key) {
-            return schema.clone();
+        match self.own.get(&key) {
+            Some(schema) => schema.clone(),
+            None => built_in(&key),
         }
-        let schema = make();
-        self.known.insert(key, schema.clone());
-        schema
     }
 
     /// Whether Flux has this kind in this version.
@@ -82,6 +71,32 @@ impl Schemas {
     }
 }
 
+/// The schemas that come with this program. Each is made when it is first asked for.
+fn built_in(key: &str) -> Option<Arc<Value>> {
+    static KNOWN: OnceLock<Mutex<ByKind>> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
+        let definitions = NICO
+            .iter()
+            .flat_map(|text| load::parse(FileId::default(), text).documents);
+        Mutex::new(
+            definitions
+                .flat_map(|definition| versions(&definition))
+                .collect(),
+        )
+    });
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(schema) = known.get(key) {
+        return schema.clone();
+    }
+    let schema = flux()
+        .get(key)
+        .map(whole)
+        .or_else(|| kubernetes::schema(key));
+    let schema = schema.map(Arc::new);
+    known.insert(key.to_owned(), schema.clone());
+    schema
+}
+
 fn key(group: &str, version: &str, kind: &str) -> String {
     format!("{group}/{version}/{kind}")
 }
@@ -97,7 +112,7 @@ fn whole(spec: &Value) -> Value {
 }
 
 /// The schemas of a CustomResourceDefinition.
-fn versions(definition: &Node) -> Vec<(String, Option<Rc<Value>>)> {
+fn versions(definition: &Node) -> Vec<(String, Option<Arc<Value>>)> {
     let text = |path: &[&str]| {
         definition
             .path(path)
@@ -114,7 +129,7 @@ fn versions(definition: &Node) -> Vec<(String, Option<Rc<Value>>)> {
         .filter_map(|version| {
             let schema = version.path(&["schema", "openAPIV3Schema"])?;
             let key = key(group, version.text_of("name")?, kind);
-            Some((key, Some(Rc::new(schema.to_json()))))
+            Some((key, Some(Arc::new(schema.to_json()))))
         })
         .collect()
 }

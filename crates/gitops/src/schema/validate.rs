@@ -26,6 +26,17 @@ pub struct Problem {
 /// What every object has, and what its schema need not name.
 const ROOT: [&str; 5] = ["apiVersion", "kind", "metadata", "status", "sops"];
 
+/// Types of Kubernetes that take more than their schemas say: a quantity may be a number, and parts of
+/// a schema are of several kinds.
+const ANYTHING: [&str; 6] = [
+    ".Quantity",
+    ".JSON",
+    ".JSONSchemaPropsOrArray",
+    ".JSONSchemaPropsOrBool",
+    ".JSONSchemaPropsOrStringArray",
+    ".RawExtension",
+];
+
 /// What is wrong with an object.
 pub fn object(object: &Object, schema: &Json) -> Vec<Problem> {
     let mut validator = Validator {
@@ -158,8 +169,7 @@ impl<'a> Validator<'a> {
             let Some(reference) = schema.get("$ref").and_then(Json::as_str) else {
                 return Some(schema);
             };
-            // Numbers are fine where a quantity is wanted.
-            if reference.ends_with(".Quantity") {
+            if ANYTHING.iter().any(|name| reference.ends_with(name)) {
                 return None;
             }
             schema = self.root.pointer(reference.strip_prefix('#')?)?;

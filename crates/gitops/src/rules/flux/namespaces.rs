@@ -76,8 +76,12 @@ fn removed_with(kustomization: &Kustomization, object: &Object) -> Option<Findin
     let is_kept = !prunes || keeps("annotations") || keeps("labels");
     let is_namespace = object.is("", "Namespace") && !GIVEN.contains(&object.name());
     let message = "the Namespace may be pruned";
-    (is_namespace && !is_kept)
-        .then(|| Finding::new(&FLX019, object.name_at(), message).about(object))
+    // Its name may be written in a kustomization; the annotation belongs here.
+    let at = object
+        .node
+        .field("metadata")
+        .map_or(object.node.at, |field| field.key_at);
+    (is_namespace && !is_kept).then(|| Finding::new(&FLX019, at, message).about(object))
 }
 
 fn missing(graph: &Graph) -> Vec<Finding> {
