@@ -1,10 +1,12 @@
 //! Starting and ending a server.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,7 +26,7 @@ use crate::faults::{Faults, Window};
 use crate::status::Status;
 use crate::storage::{Memory, Storage, StorageError};
 use crate::transport::{
-    CertificateError, Certificates, Connections, Listener, Responder, kubeconfig, usual_names,
+    CertificateError, Certificates, Connections, Listener, Pair, Responder, kubeconfig, usual_names,
 };
 
 /// A server could not start.
@@ -357,12 +359,26 @@ impl Server {
     /// If a name cannot be in a certificate.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<String, CertificateError> {
         let client = self.certificates.client(user, groups)?;
-        Ok(kubeconfig(
-            &self.url,
-            &self.certificates.authority,
-            user,
-            &client,
-        ))
+        Ok(self.kubeconfig_with(user, &client))
+    }
+
+    /// As [`Self::kubeconfig_for`], with a client certificate that is good from the start of the
+    /// first day to that of the last.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate.
+    pub fn kubeconfig_during(
+        &self,
+        user: &str,
+        groups: &[&str],
+        days: &Range<Date>,
+    ) -> Result<String, CertificateError> {
+        let client = self.certificates.client_during(user, groups, days)?;
+        Ok(self.kubeconfig_with(user, &client))
+    }
+
+    fn kubeconfig_with(&self, user: &str, client: &Pair) -> String {
+        kubeconfig(&self.url, &self.certificates.authority, user, client)
     }
 
     /// Ends the server: open requests and watches are cut off, and everything has ended when

@@ -4,10 +4,11 @@
 use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -143,7 +144,7 @@ impl Certificates {
 
     fn of(kept: Kept, names: &[String]) -> Result<Self, CertificateError> {
         let mut server = CertificateParams::new(names).map_err(failed("the server"))?;
-        limit(&mut server);
+        limit(&mut server, &usual_life());
         server
             .distinguished_name
             .push(DnType::CommonName, "kube-apiserver");
@@ -171,8 +172,22 @@ impl Certificates {
     /// # Errors
     /// If a name cannot be in a certificate.
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Pair, CertificateError> {
+        self.client_during(user, groups, &usual_life())
+    }
+
+    /// A client's certificate that is good from the start of the first day to that of the last.
+    ///
+    /// # Errors
+    /// If a name cannot be in a certificate.
+    pub fn client_during(
+        &self,
+        user: &str,
+        groups: &[&str],
+        days: &Range<Date>,
+    ) -> Result<Pair, CertificateError> {
         let make = || {
             let mut client = parameters(user)?;
+            limit(&mut client, days);
             for group in groups {
                 let organization = DnType::OrganizationName;
                 client.distinguished_name.push(organization, *group);
@@ -245,17 +260,21 @@ fn authority() -> Result<CertificateParams, rcgen::Error> {
 
 fn parameters(name: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut parameters = CertificateParams::new(Vec::<String>::new())?;
-    limit(&mut parameters);
+    limit(&mut parameters, &usual_life());
     parameters.distinguished_name = rcgen::DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, name);
     Ok(parameters)
 }
 
 /// From yesterday, for clocks that are behind, and for some years.
-fn limit(parameters: &mut CertificateParams) {
+fn usual_life() -> Range<Date> {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     let yesterday = today.saturating_sub(1.day());
-    let day = |date: jiff::civil::Date| {
+    yesterday..yesterday.saturating_add(i64::from(YEARS).years())
+}
+
+fn limit(parameters: &mut CertificateParams, days: &Range<Date>) {
+    let day = |date: Date| {
         let number = |n: i8| u8::try_from(n).unwrap_or(1);
         // The 29th of February does not exist in every year.
         date_time_ymd(
@@ -264,8 +283,8 @@ fn limit(parameters: &mut CertificateParams) {
             number(date.day()).min(28),
         )
     };
-    parameters.not_before = day(yesterday);
-    parameters.not_after = day(yesterday.saturating_add(i64::from(YEARS).years()));
+    parameters.not_before = day(days.start);
+    parameters.not_after = day(days.end);
     parameters.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,
         KeyUsagePurpose::KeyEncipherment,

@@ -8,7 +8,7 @@ mod link;
 mod listener;
 mod responder;
 
-pub use certificates::{CertificateError, Certificates, usual_names};
+pub use certificates::{CertificateError, Certificates, Pair, usual_names};
 pub use connections::Connections;
 pub use kubeconfig::kubeconfig;
 pub use link::Link;
