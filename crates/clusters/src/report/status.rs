@@ -7,6 +7,7 @@ use nico_api::condition;
 use nico_api::kubernetes_cluster::{
     KubernetesClusterStatus, Phase, PlaneStatus, Revision, RolloutStatus, conditions as kind,
 };
+use nico_api::reason::{ClusterReason, ConfigurationReason};
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,8 +184,17 @@ fn is_rolling_out(status: &KubernetesClusterStatus) -> bool {
 }
 
 /// The conditions that are not as in a cluster that is well. What only repeats another one is
-/// left out.
+/// left out, as is what waits for a control plane of which another one says what it waits for, and
+/// what is no longer wanted of a cluster that is being deleted.
 fn concerns(status: &KubernetesClusterStatus) -> Vec<Concern> {
+    let control_plane = condition::find(&status.conditions, kind::CONTROL_PLANE_READY);
+    let control_plane_is_ready = control_plane.is_some_and(|plane| plane.status == "True");
+    let is_deleted = status.phase == Some(Phase::Deleting);
+    let only_waits_for_it = |condition: &Condition| {
+        !control_plane_is_ready
+            && condition.type_ != kind::CONTROL_PLANE_READY
+            && condition.reason == ClusterReason::WaitingForControlPlane.as_str()
+    };
     let is_well = |condition: &Condition| match condition.type_.as_str() {
         kind::PAUSED => condition.status == "False",
         kind::ROLLING_OUT => !is_rolling_out(status),
@@ -194,7 +204,8 @@ fn concerns(status: &KubernetesClusterStatus) -> Vec<Concern> {
     let unwell = status
         .conditions
         .iter()
-        .filter(|condition| !is_well(condition));
+        .filter(|condition| !is_well(condition) && !only_waits_for_it(condition))
+        .filter(|condition| !is_deleted || condition.type_ == kind::READY);
     // `Ready` says the same as the first condition that it hangs on.
     let (ready, others): (Vec<_>, Vec<_>) =
         unwell.partition(|condition| condition.type_ == kind::READY);
@@ -349,8 +360,11 @@ fn of_configuration(configuration: &NixosConfiguration) -> ConfigurationReport {
         since: ready.map(|ready| ready.last_transition_time.clone()),
         revision: configuration.spec.reference.clone(),
         hold: configuration.spec.hold,
+        // That a change waits for its turn is said by its state, and in a line less.
         waits_for: ready
-            .filter(|ready| ready.status != "True")
+            .filter(|ready| {
+                ready.status != "True" && ready.reason != ConfigurationReason::Staged.as_str()
+            })
             .map(|ready| ready.message.clone()),
     }
 }
