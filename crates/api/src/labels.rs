@@ -32,6 +32,9 @@ pub const DRAINING_SINCE: &str = "nico.homystack.com/draining-since";
 /// drained.
 pub const DRAINING_FOR: &str = "nico.homystack.com/draining-for";
 
+/// Annotation on the Secret with the kubeconfig of a cluster: the Machine on which it was found.
+pub const KUBECONFIG_MACHINE: &str = "nico.homystack.com/kubeconfig-machine";
+
 /// Annotation with the value `true` on a Node of a cluster: NICO cordoned it, and will take
 /// that back.
 pub const CORDONED: &str = "nico.homystack.com/cordoned";

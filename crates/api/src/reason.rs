@@ -152,6 +152,8 @@ reasons! {
         KubeconfigNotFound = "No control-plane machine has a kubeconfig yet.",
         KubeconfigInvalid = "The kubeconfig of the control plane cannot be used.",
         KubeconfigNotProven = "The kubeconfig was found, but a request with it failed.",
+        KubeconfigEnding = "The client certificate of the kubeconfig has less than a quarter of its life left, and no control-plane machine has a better one yet.",
+        KubeconfigRefused = "The API of the new cluster refuses the kubeconfig, or its certificate is not the one that the kubeconfig names, and no control-plane machine has a better one yet.",
         NodesReady = "Every Node is Ready.",
         NodesNotReady = "A Node is missing or not Ready.",
         ClusterUnreachable = "The API of the new cluster cannot be reached.",

@@ -6,6 +6,7 @@ use nico_api::names::MachineName;
 
 use crate::kubeconfig::Kubeconfig;
 use crate::plan::marks::Failure;
+use crate::plan::renewal::Cause;
 use crate::role::Role;
 
 /// One change to the Kubernetes API. Doing it twice is the same as doing it once.
@@ -115,6 +116,15 @@ pub enum Action {
     },
     /// Makes the Secret with the kubeconfig.
     PublishKubeconfig(Kubeconfig),
+    /// Puts another kubeconfig into its Secret, provided that this is still as it was read.
+    RenewKubeconfig {
+        /// The kubeconfig.
+        kubeconfig: Kubeconfig,
+        /// resourceVersion that was read.
+        version: String,
+        /// Why.
+        cause: Cause,
+    },
     /// Deletes a Secret that the cluster made.
     DeleteSecret {
         /// Its name.

@@ -115,6 +115,7 @@ pub async fn run_with(
                 clusters: clusters.clone(),
                 hosts: Some(hosts),
                 workloads: Workloads::default(),
+                kubeconfig_interval: settings.kubeconfig_interval,
             },
             intervals: settings.intervals,
             metrics,

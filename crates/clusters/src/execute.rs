@@ -138,6 +138,11 @@ impl<'a> Executor<'a> {
                 version,
             } => self.mark_installed(machine, configuration, version).await,
             Action::PublishKubeconfig(kubeconfig) => self.publish(kubeconfig).await,
+            Action::RenewKubeconfig {
+                kubeconfig,
+                version,
+                ..
+            } => self.renew(kubeconfig, version).await,
             Action::DeleteSecret { name, uid } => delete(&self.api::<Secret>(), name, uid).await,
         }
     }
@@ -250,17 +255,41 @@ impl<'a> Executor<'a> {
     async fn create_join_token(&self) -> Result<(), ExecuteError> {
         let name = naming::join_token(&self.cluster.name_any());
         let token = ByteString(join_token().into_bytes());
-        self.create_secret(&name, [("token", token)].into()).await
+        let data = [("token", token)].into();
+        self.create_secret(&name, data, BTreeMap::new()).await
     }
 
     async fn publish(&self, kubeconfig: &Kubeconfig) -> Result<(), ExecuteError> {
         let name = naming::kubeconfig(&self.cluster.name_any());
         let text = kubeconfig.to_bytes();
-        self.create_secret(
-            &name,
-            [("kubeconfig", text.clone()), ("value", text)].into(),
-        )
-        .await
+        let machine = kubeconfig.machine().to_string();
+        let notes = [(labels::KUBECONFIG_MACHINE.to_owned(), machine)].into();
+        let data = [("kubeconfig", text.clone()), ("value", text)].into();
+        self.create_secret(&name, data, notes).await
+    }
+
+    /// Puts another kubeconfig into its Secret, provided that this is still as it was read. Who
+    /// reads it sees the old one or the new one.
+    async fn renew(&self, kubeconfig: &Kubeconfig, version: &str) -> Result<(), ExecuteError> {
+        let name = naming::kubeconfig(&self.cluster.name_any());
+        let text = kubeconfig.to_bytes();
+        let patch = json!({
+            "metadata": {
+                "resourceVersion": version,
+                "annotations": {labels::KUBECONFIG_MACHINE: kubeconfig.machine().as_str()},
+            },
+            "data": {"kubeconfig": text, "value": text},
+        });
+        let patched = self
+            .api::<Secret>()
+            .patch_metadata(&name, &parameters(), &Patch::Merge(patch))
+            .await;
+        match patched {
+            Err(error) if is_status(&error, 404) => Ok(()),
+            other => other
+                .map(drop)
+                .map_err(doing(format!("write Secret {name}"))),
+        }
     }
 
     /// Makes a Secret, unless there is one of that name: nothing is ever overwritten.
@@ -268,6 +297,7 @@ impl<'a> Executor<'a> {
         &self,
         name: &str,
         data: BTreeMap<&str, ByteString>,
+        annotations: BTreeMap<String, String>,
     ) -> Result<(), ExecuteError> {
         let cluster = naming::label_value(&self.cluster.name_any());
         let secret = Secret {
@@ -275,6 +305,7 @@ impl<'a> Executor<'a> {
                 name: Some(name.to_owned()),
                 labels: Some([(labels::CLUSTER.to_owned(), cluster)].into()),
                 owner_references: owner(self.cluster).map(|owner| vec![owner]),
+                annotations: Some(annotations).filter(|annotations| !annotations.is_empty()),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),

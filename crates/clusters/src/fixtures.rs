@@ -16,7 +16,10 @@ use nico_api::{
 };
 use serde_json::json;
 
-use crate::observed::{KubeconfigState, Node, Observed, OwnedSecret, Source, View, Workload};
+use crate::kubeconfig::{Contents, Found, Kubeconfig, Validity};
+use crate::observed::{
+    KubeconfigState, Node, Observed, OwnedSecret, Published, Source, View, Workload,
+};
 use crate::plan::{self, Intervals, Plan};
 use crate::role::Role;
 
@@ -66,6 +69,31 @@ pub(crate) fn cluster(name: &str) -> KubernetesCluster {
 }
 
 /// A plane of machines that are named.
+/// A kubeconfig with an authority, a credential, and the seconds from and until which it is good.
+pub(crate) fn contents(authority: &str, key: &str, life: Option<(i64, i64)>) -> Contents {
+    let contents = Contents::read(&kubeconfig_text(authority, key)).unwrap();
+    contents.good_during(life.map(|(from, until)| Validity {
+        from: at(from),
+        until: at(until),
+    }))
+}
+
+/// The same as one that was found on a machine.
+pub(crate) fn kubeconfig(machine: &str, contents: Contents) -> Kubeconfig {
+    let text = kubeconfig_text("ca", "key");
+    let found = Found::parse(&text, &name(machine)).unwrap();
+    let address = ("10.0.0.1".to_owned(), 6443);
+    found.rewrite("home", &address, None).with(contents)
+}
+
+fn kubeconfig_text(authority: &str, key: &str) -> String {
+    format!(
+        "clusters: [{{name: home, cluster: {{server: 'https://10.0.0.1:6443', certificate-authority-data: {authority}}}}}]\n\
+         users: [{{name: home, user: {{token: {key}}}}}]\n\
+         contexts: [{{name: home, context: {{cluster: home, user: home}}}}]\n"
+    )
+}
+
 pub(crate) fn named(machines: &[&str]) -> Plane {
     Plane {
         machines: Some(machines.iter().map(|name| (*name).to_owned()).collect()),
@@ -156,9 +184,14 @@ impl World {
         self.observed.join_token = OwnedSecret::Ours {
             uid: "token-uid".to_owned(),
         };
-        self.observed.kubeconfig = KubeconfigState::Published {
+        self.observed.kubeconfig = KubeconfigState::Published(Published {
             uid: "kubeconfig-uid".to_owned(),
-        };
+            version: "1".to_owned(),
+            machine: None,
+            contents: Ok(contents("ca", "key", None)),
+            found: None,
+            problem: None,
+        });
         self
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,16 +20,18 @@ use nico_api::reason::ClusterReason;
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
 use nico_runtime::category::{Categorized, Category};
 
-use crate::kubeconfig::{self, Hosts};
+use crate::kubeconfig::{self, Contents, Hosts};
 use crate::naming;
 use crate::observed::{
-    KubeconfigState, Observed, OwnedSecret, Problem, Rival, Source, Workload, claimant_uid,
+    KubeconfigState, Observed, OwnedSecret, Problem, Published, Rival, Source, Workload,
+    claimant_uid,
 };
 use crate::plan::marks::Marks;
+use crate::plan::renewal::{self, Need};
 use crate::plan::{self, readiness, selection};
 use crate::source::{Sources, chain};
 use crate::triggers::GuardedConfiguration;
-use crate::workload::{Detail, Workloads};
+use crate::workload::{Detail, KubeconfigLook, Workloads};
 
 /// Where everything is read from.
 pub struct Observer {
@@ -46,6 +49,8 @@ pub struct Observer {
     pub hosts: Option<Arc<dyn Hosts>>,
     /// The new clusters.
     pub workloads: Workloads,
+    /// Time between two looks at a kubeconfig that works, on its machine.
+    pub kubeconfig_interval: Duration,
 }
 
 /// Why the world could not be read.
@@ -125,8 +130,9 @@ impl Observer {
         if !is_deleted {
             observed.source = self.sources.resolve(&observed.cluster).await;
             match &observed.kubeconfig {
-                KubeconfigState::Published { .. } => {
+                KubeconfigState::Published(_) => {
                     observed.workload = self.workload(&observed, kubeconfig.as_ref(), now).await;
+                    self.look_for_another_kubeconfig(&mut observed, now).await;
                 }
                 KubeconfigState::Missing(None) => {
                     observed.kubeconfig = self.retrieve_kubeconfig(&observed).await;
@@ -322,31 +328,87 @@ impl Observer {
             .await
     }
 
+    /// Asks machines whether they have another kubeconfig than the published one: now and then
+    /// the machine that it came from, and at every look all of them when it does not work.
+    async fn look_for_another_kubeconfig(&self, observed: &mut Observed, now: Timestamp) {
+        let (Some(hosts), KubeconfigState::Published(published)) =
+            (&self.hosts, &observed.kubeconfig)
+        else {
+            return;
+        };
+        let uid = observed.uid();
+        let mut published = published.clone();
+        let last = self.workloads.kubeconfig_look(uid).await;
+        let need = renewal::need(&published, &observed.workload, now);
+        let interval = i64::try_from(self.kubeconfig_interval.as_millis()).unwrap_or(i64::MAX);
+        let is_due = last
+            .as_ref()
+            .is_none_or(|last| now.as_millisecond() - last.at.as_millisecond() >= interval);
+        let is_urgent = need.is_some_and(|need| need != Need::Ending);
+        if is_due || is_urgent {
+            let machines = renewal::sources(&published, need, self.kubeconfig_sources(observed));
+            let machines = with_objects(observed, machines);
+            let endpoint = observed.cluster.spec.control_plane_endpoint.as_ref();
+            let is_best = |found: &kubeconfig::Kubeconfig| {
+                renewal::is_best(&published, need, found.contents())
+            };
+            let name = observed.name();
+            let hosts = hosts.as_ref();
+            let retrieved =
+                kubeconfig::retrieve_best(hosts, &name, endpoint, &machines, &is_best).await;
+            let (found, problem) = match retrieved {
+                Ok(found) => (Some(found), None),
+                Err(error) => (None, error.as_ref().map(problem_of)),
+            };
+            let look = KubeconfigLook {
+                at: now,
+                problem: problem.clone(),
+            };
+            self.workloads.note_kubeconfig_look(uid, look).await;
+            (published.found, published.problem) = (found, problem);
+        } else {
+            published.problem = last.and_then(|last| last.problem);
+        }
+        observed.kubeconfig = KubeconfigState::Published(published);
+    }
+
+    /// Control-plane machines that may have a kubeconfig, in the order in which to ask them.
+    fn kubeconfig_sources(&self, observed: &Observed) -> Vec<MachineName> {
+        let control_plane = selection::select(observed).control_plane.members;
+        readiness::kubeconfig_sources(observed, &control_plane)
+    }
+
     async fn retrieve_kubeconfig(&self, observed: &Observed) -> KubeconfigState {
         let Some(hosts) = &self.hosts else {
             return KubeconfigState::Missing(None);
         };
-        let control_plane = selection::select(observed).control_plane.members;
-        let sources = readiness::kubeconfig_sources(observed, &control_plane);
-        let machines: Vec<(MachineName, &Machine)> = sources
-            .into_iter()
-            .filter_map(|name| {
-                let machine = observed.machines.get(&name)?.as_ref();
-                Some((name, machine))
-            })
-            .collect();
+        let machines = with_objects(observed, self.kubeconfig_sources(observed));
         let endpoint = observed.cluster.spec.control_plane_endpoint.as_ref();
         let retrieved =
             kubeconfig::retrieve(hosts.as_ref(), &observed.name(), endpoint, &machines).await;
         match retrieved {
             Ok(kubeconfig) => KubeconfigState::Proven(kubeconfig),
-            Err(error) => KubeconfigState::Missing(error.map(|error| Problem {
-                reason: error.reason(),
-                message: chain(&error),
-                needs_change: false,
-            })),
+            Err(error) => KubeconfigState::Missing(error.as_ref().map(problem_of)),
         }
     }
+}
+
+fn problem_of(error: &kubeconfig::RetrievalError) -> Problem {
+    Problem {
+        reason: error.reason(),
+        message: chain(error),
+        needs_change: false,
+    }
+}
+
+fn with_objects(observed: &Observed, names: Vec<MachineName>) -> Vec<(MachineName, &Machine)> {
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let machine = observed.machines.get(&name)?.as_ref();
+            Some((name, machine))
+        })
+        .collect()
 }
 
 #[derive(Default)]
@@ -414,9 +476,9 @@ fn join_token_state(cluster: &KubernetesCluster, secret: Option<&Secret>) -> Own
 fn kubeconfig_state(cluster: &KubernetesCluster, secret: Option<&Secret>) -> KubeconfigState {
     match secret {
         None => KubeconfigState::Missing(None),
-        Some(secret) if is_owned_by(&secret.metadata, cluster) => KubeconfigState::Published {
-            uid: secret.uid().unwrap_or_default(),
-        },
+        Some(secret) if is_owned_by(&secret.metadata, cluster) => {
+            KubeconfigState::Published(published(secret))
+        }
         Some(secret) => KubeconfigState::Missing(Some(Problem {
             reason: ClusterReason::KubeconfigInvalid,
             message: format!(
@@ -425,6 +487,28 @@ fn kubeconfig_state(cluster: &KubernetesCluster, secret: Option<&Secret>) -> Kub
             ),
             needs_change: true,
         })),
+    }
+}
+
+/// A kubeconfig in its Secret. A key that other tools read and that says something else makes it
+/// unusable.
+fn published(secret: &Secret) -> Published {
+    let [ours, of_others] = ["kubeconfig", "value"].map(|key| text(secret, key));
+    let contents = match ours {
+        None => Err("it has no key \"kubeconfig\"".to_owned()),
+        Some(_) if ours != of_others => {
+            Err("its keys \"kubeconfig\" and \"value\" differ".to_owned())
+        }
+        Some(text) => Contents::read(&text).map_err(|error| chain(&error)),
+    };
+    let machine = secret.annotations().get(labels::KUBECONFIG_MACHINE);
+    Published {
+        uid: secret.uid().unwrap_or_default(),
+        version: secret.resource_version().unwrap_or_default(),
+        machine: machine.and_then(|machine| machine.parse().ok()),
+        contents,
+        found: None,
+        problem: None,
     }
 }
 

@@ -12,7 +12,7 @@ use nico_api::names::{CommitId, GitUrl, MachineName};
 use nico_api::reason::ClusterReason;
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
 
-use crate::kubeconfig::Kubeconfig;
+use crate::kubeconfig::{Contents, Kubeconfig};
 use crate::naming;
 use crate::role::Role;
 
@@ -105,14 +105,28 @@ pub enum OwnedSecret {
 #[derive(Clone, Debug)]
 pub enum KubeconfigState {
     /// It is in its Secret.
-    Published {
-        /// uid of the Secret.
-        uid: String,
-    },
+    Published(Published),
     /// It was read from a machine and a request with it was answered.
     Proven(Kubeconfig),
     /// There is none.
     Missing(Option<Problem>),
+}
+
+/// A kubeconfig in its Secret.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// uid of the Secret.
+    pub uid: String,
+    /// resourceVersion of the Secret.
+    pub version: String,
+    /// The machine on which it was found, if the Secret says that.
+    pub machine: Option<MachineName>,
+    /// What is in it, or what is wrong with that.
+    pub contents: Result<Contents, String>,
+    /// What a machine has now, proven by a request, if one was just asked.
+    pub found: Option<Kubeconfig>,
+    /// Why no machine gave one when they were last asked.
+    pub problem: Option<Problem>,
 }
 
 /// What the new cluster says of itself.
@@ -128,6 +142,9 @@ pub enum Workload {
         last_answer: Option<Timestamp>,
         /// The Nodes of that answer.
         last_nodes: Option<Vec<Node>>,
+        /// Whether somebody answered, and it was the credentials or the certificate that would
+        /// not do.
+        is_refusal: bool,
         /// What went wrong.
         message: String,
     },

@@ -5,6 +5,7 @@
 //! - [`topology`]: the file `cluster.nix`
 //! - [`configuration`]: the NixosConfiguration of each machine
 //! - [`readiness`]: whether a machine is what the cluster needs it to be
+//! - [`renewal`]: whether the published kubeconfig must be replaced
 //! - [`rollout`]: what a rollout does next; [`marks`]: what it notes on a configuration
 //! - [`deletion`]: what is left to do for a cluster that goes
 //! - [`status`]: what the status says
@@ -16,6 +17,7 @@ pub mod deletion;
 pub mod installation;
 pub mod marks;
 pub mod readiness;
+pub mod renewal;
 pub mod rollout;
 pub mod selection;
 pub mod status;
@@ -239,10 +241,26 @@ fn actions(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Vec<
     }
     actions.extend(changes(observed, assessment, now));
     actions.extend(installed(observed, assessment));
-    if let KubeconfigState::Proven(kubeconfig) = &observed.kubeconfig {
-        actions.push(Action::PublishKubeconfig(kubeconfig.clone()));
-    }
+    actions.extend(kubeconfig(observed, assessment, now));
     actions
+}
+
+/// Publishes the kubeconfig, or another one in its place.
+fn kubeconfig(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Option<Action> {
+    match &observed.kubeconfig {
+        KubeconfigState::Proven(kubeconfig) => Some(Action::PublishKubeconfig(kubeconfig.clone())),
+        KubeconfigState::Published(published) => {
+            let control_plane = &assessment.selection.control_plane.members;
+            renewal::replacement(published, &observed.workload, control_plane, now).map(
+                |(kubeconfig, cause)| Action::RenewKubeconfig {
+                    kubeconfig: kubeconfig.clone(),
+                    version: published.version.clone(),
+                    cause,
+                },
+            )
+        }
+        KubeconfigState::Missing(_) => None,
+    }
 }
 
 /// The join token, and what the rollout does now.

@@ -144,9 +144,19 @@ impl Reconciler {
                 .selected(&namespace, &name, role, observed.held(role).count());
         }
         self.metrics.searched(&namespace, &name, &plan.status, now);
-        if matches!(observed.kubeconfig, KubeconfigState::Missing(Some(_))) {
+        let (has_failed, contents) = match &observed.kubeconfig {
+            KubeconfigState::Missing(problem) => (problem.is_some(), None),
+            KubeconfigState::Proven(kubeconfig) => (false, Some(kubeconfig.contents())),
+            KubeconfigState::Published(published) => (
+                published.problem.is_some(),
+                published.contents.as_ref().ok(),
+            ),
+        };
+        if has_failed {
             self.metrics.kubeconfig_failed(&namespace, &name);
         }
+        let end = contents.and_then(|contents| Some(contents.validity()?.until));
+        self.metrics.kubeconfig_ends(&namespace, &name, end);
         let is_ready =
             |status: &KubernetesClusterStatus| condition::is_true(&status.conditions, kind::READY);
         // The first revision that every node runs is recorded when the cluster is first Ready.

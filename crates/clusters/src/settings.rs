@@ -21,6 +21,10 @@ pub struct Settings {
     pub source_retry: Duration,
     /// How long a Git server may take.
     pub source_timeout: Duration,
+    /// Time between two looks at the kubeconfig of a cluster on its machine, which may renew it;
+    /// a look that failed is repeated as often as the cluster is looked at, when the published
+    /// one does not work.
+    pub kubeconfig_interval: Duration,
     /// How often a cluster is looked at when nothing is heard of it.
     pub intervals: Intervals,
     /// How many clusters are worked on at once; at least 1.
@@ -36,6 +40,7 @@ impl Default for Settings {
             source_interval: Duration::from_secs(120),
             source_retry: Duration::from_secs(5),
             source_timeout: Duration::from_secs(30),
+            kubeconfig_interval: Duration::from_secs(600),
             intervals: Intervals::default(),
             concurrency: 32,
         }

@@ -74,6 +74,16 @@ pub fn of_action(action: &Action) -> Option<Event> {
             "Create",
             format!("published the kubeconfig of {}", kubeconfig.machine()),
         ),
+        Action::RenewKubeconfig {
+            kubeconfig, cause, ..
+        } => normal(
+            "KubeconfigRenewed",
+            "Update",
+            format!(
+                "published the kubeconfig of {} in the place of the old one: {cause}",
+                kubeconfig.machine()
+            ),
+        ),
         Action::AddFinalizer
         | Action::CreateJoinToken
         | Action::StageConfiguration(_)
@@ -133,6 +143,18 @@ pub fn between(before: &KubernetesClusterStatus, after: &KubernetesClusterStatus
     };
     if let (None, Some(message)) = (is_blocked(before), is_blocked(after)) {
         events.push(warning("DrainBlocked", message));
+    }
+    let kubeconfig_trouble = |status: &KubernetesClusterStatus| {
+        let found = condition::find(&status.conditions, kind::KUBECONFIG_AVAILABLE)?;
+        ["KubeconfigEnding", "KubeconfigRefused"]
+            .into_iter()
+            .find(|reason| found.reason == *reason)
+            .map(|reason| (reason, found.message.clone()))
+    };
+    if let Some((reason, message)) = kubeconfig_trouble(after)
+        && kubeconfig_trouble(before).is_none_or(|(earlier, _)| earlier != reason)
+    {
+        events.push(warning(reason, message));
     }
     if let Some(ready) = became(kind::CONTROL_PLANE_READY, "True") {
         events.push(normal("ControlPlaneReady", ready.message.clone()));

@@ -11,11 +11,21 @@ use kube::config::{AuthInfo, Cluster, Context, NamedAuthInfo, NamedCluster, Name
 use nico_api::kubernetes_cluster::Endpoint;
 use nico_api::names::MachineName;
 
-/// A kubeconfig that works from where the operator is. `Debug` shows nothing of it.
-#[derive(Clone, PartialEq, Eq)]
+use super::validity::Validity;
+
+/// A kubeconfig that was found on a machine and works from where the operator is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubeconfig {
-    text: String,
+    contents: Contents,
     machine: MachineName,
+}
+
+/// A kubeconfig as a text, and what of it decides how long it is good. `Debug` shows no text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Contents {
+    text: String,
+    authority: String,
+    validity: Option<Validity>,
 }
 
 /// Why a text is no kubeconfig that can be used.
@@ -51,17 +61,28 @@ pub enum DocumentError {
 /// A kubeconfig as a machine has it, taken apart.
 #[derive(Clone, Debug)]
 pub struct Found {
+    parts: Parts,
+    machine: MachineName,
+}
+
+/// The fields of a kubeconfig that are understood.
+#[derive(Clone, Debug)]
+struct Parts {
     cluster: Cluster,
     user: AuthInfo,
     host: String,
     port: u16,
-    machine: MachineName,
 }
 
 impl Kubeconfig {
     /// The text, for the Secret and for a client.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.contents.text
+    }
+
+    /// What is in it.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// The machine on which it was found.
@@ -69,21 +90,70 @@ impl Kubeconfig {
         &self.machine
     }
 
+    /// The same machine with something else in its file.
+    #[cfg(test)]
+    pub(crate) fn with(self, contents: Contents) -> Self {
+        Self { contents, ..self }
+    }
+
     /// The text as the value of a Secret.
     pub fn to_bytes(&self) -> ByteString {
-        ByteString(self.text.clone().into_bytes())
+        ByteString(self.contents.text.clone().into_bytes())
     }
 }
 
-impl fmt::Debug for Kubeconfig {
+impl Contents {
+    /// Reads a kubeconfig that lies in a Secret.
+    ///
+    /// # Errors
+    /// When it could not be used by anybody but the machine that it came from, or at all.
+    pub fn read(text: &str) -> Result<Self, DocumentError> {
+        let parts = Parts::of(text)?;
+        Ok(Self::of(text.to_owned(), &parts.cluster, &parts.user))
+    }
+
+    /// The same with another life.
+    #[cfg(test)]
+    pub(crate) fn good_during(self, validity: Option<Validity>) -> Self {
+        Self { validity, ..self }
+    }
+
+    fn of(text: String, cluster: &Cluster, user: &AuthInfo) -> Self {
+        let certificate = user.client_certificate_data.as_deref();
+        Self {
+            text,
+            authority: cluster
+                .certificate_authority_data
+                .clone()
+                .unwrap_or_default(),
+            validity: certificate.and_then(Validity::of_certificate),
+        }
+    }
+
+    /// The certificate authority, in PEM form under base64.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// From when to when the client certificate is good; `None` when there is none, as with a
+    /// token.
+    pub fn validity(&self) -> Option<Validity> {
+        self.validity
+    }
+}
+
+impl fmt::Debug for Contents {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Kubeconfig(from {})", self.machine)
+        formatter
+            .debug_struct("Contents")
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
     }
 }
 
-impl Found {
-    /// Takes a kubeconfig apart that was found on `machine`.
-    pub fn parse(text: &str, machine: &MachineName) -> Result<Self, DocumentError> {
+impl Parts {
+    /// Takes a kubeconfig apart.
+    fn of(text: &str) -> Result<Self, DocumentError> {
         let document: kube::config::Kubeconfig =
             serde_saphyr::from_str(text).map_err(|error| DocumentError::Syntax(syntax(&error)))?;
         let context = context(&document)?;
@@ -122,6 +192,15 @@ impl Found {
             user: self_contained(user)?,
             host,
             port,
+        })
+    }
+}
+
+impl Found {
+    /// Takes a kubeconfig apart that was found on `machine`.
+    pub fn parse(text: &str, machine: &MachineName) -> Result<Self, DocumentError> {
+        Ok(Self {
+            parts: Parts::of(text)?,
             machine: machine.clone(),
         })
     }
@@ -130,26 +209,27 @@ impl Found {
     /// kubeconfig says, or, if that leads back to the machine itself or nowhere, the endpoint
     /// of the cluster, or `address`, the machine's own.
     pub fn reachable_at(&self, endpoint: Option<&Endpoint>, address: &str) -> (String, u16) {
-        if is_routable(&self.host) {
-            return (self.host.clone(), self.port);
+        if is_routable(&self.parts.host) {
+            return (self.parts.host.clone(), self.parts.port);
         }
         match endpoint {
             Some(endpoint) => (
                 endpoint.host.clone(),
-                u16::try_from(endpoint.port).unwrap_or(self.port),
+                u16::try_from(endpoint.port).unwrap_or(self.parts.port),
             ),
-            None => (address.to_owned(), self.port),
+            None => (address.to_owned(), self.parts.port),
         }
     }
 
     /// The host that the kubeconfig names, which the server's certificate is sure to name too.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.parts.host
     }
 
     /// The certificate authority, in PEM form under base64.
     pub fn certificate_authority(&self) -> &str {
-        self.cluster
+        self.parts
+            .cluster
             .certificate_authority_data
             .as_deref()
             .unwrap_or_default()
@@ -178,13 +258,13 @@ impl Found {
                 cluster: Some(Cluster {
                     server: Some(server),
                     tls_server_name: server_name,
-                    ..self.cluster.clone()
+                    ..self.parts.cluster.clone()
                 }),
                 ..NamedCluster::default()
             }],
             auth_infos: vec![NamedAuthInfo {
                 name: name.clone(),
-                auth_info: Some(self.user.clone()),
+                auth_info: Some(self.parts.user.clone()),
                 ..NamedAuthInfo::default()
             }],
             contexts: vec![NamedContext {
@@ -198,9 +278,10 @@ impl Found {
             }],
             ..kube::config::Kubeconfig::default()
         };
+        let text =
+            serde_saphyr::to_string(&document).expect("a kubeconfig is maps, lists and strings");
         Kubeconfig {
-            text: serde_saphyr::to_string(&document)
-                .expect("a kubeconfig is maps, lists and strings"),
+            contents: Contents::of(text, &self.parts.cluster, &self.parts.user),
             machine: self.machine.clone(),
         }
     }

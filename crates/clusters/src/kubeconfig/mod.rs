@@ -4,12 +4,15 @@
 //! - [`hosts`]: how a script is run on a machine
 //! - [`retrieval`]: from machines to a kubeconfig that works
 //! - [`certificate`]: the name by which a server's certificate is checked
+//! - [`validity`]: how long a client certificate is good
 
 mod certificate;
 mod document;
 mod hosts;
 mod retrieval;
+mod validity;
 
-pub use document::{DocumentError, Found, Kubeconfig};
+pub use document::{Contents, DocumentError, Found, Kubeconfig};
 pub use hosts::{HostError, Hosts, Script, SshHosts};
-pub use retrieval::{RetrievalError, connect, retrieve};
+pub use retrieval::{ConnectError, RetrievalError, connect, retrieve, retrieve_best};
+pub use validity::Validity;

@@ -150,14 +150,33 @@ pub async fn retrieve(
     endpoint: Option<&Endpoint>,
     machines: &[(MachineName, &Machine)],
 ) -> Result<Kubeconfig, Option<RetrievalError>> {
-    let mut last = None;
+    retrieve_best(hosts, cluster_name, endpoint, machines, &|_| true).await
+}
+
+/// As [`retrieve`], but asks on until a kubeconfig is `best`, and is content with the first that
+/// works when none is.
+///
+/// # Errors
+/// As [`retrieve`].
+pub async fn retrieve_best(
+    hosts: &dyn Hosts,
+    cluster_name: &str,
+    endpoint: Option<&Endpoint>,
+    machines: &[(MachineName, &Machine)],
+    best: &(dyn Fn(&Kubeconfig) -> bool + Sync),
+) -> Result<Kubeconfig, Option<RetrievalError>> {
+    let mut first = None;
+    let mut last_error = None;
     for (name, machine) in machines {
         match retrieve_from(hosts, cluster_name, endpoint, name, machine).await {
-            Ok(kubeconfig) => return Ok(kubeconfig),
-            Err(error) => last = Some(error),
+            Ok(kubeconfig) if best(&kubeconfig) => return Ok(kubeconfig),
+            Ok(kubeconfig) => {
+                first.get_or_insert(kubeconfig);
+            }
+            Err(error) => last_error = Some(error),
         }
     }
-    Err(last)
+    first.ok_or(last_error)
 }
 
 async fn retrieve_from(

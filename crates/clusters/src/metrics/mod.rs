@@ -73,6 +73,7 @@ pub struct Metrics {
     configurations_deleted: PerCluster<Counter>,
     kubeconfig_success: PerCluster<Counter>,
     kubeconfig_errors: PerCluster<Counter>,
+    kubeconfig_end: PerCluster<Gauge>,
     machines_selected: Family<OfRole, Gauge>,
     selection_duration: Family<OfRole, Histogram, fn() -> Histogram>,
     searches: Searches,
@@ -93,6 +94,7 @@ impl Metrics {
             configurations_deleted: Family::default(),
             kubeconfig_success: Family::default(),
             kubeconfig_errors: Family::default(),
+            kubeconfig_end: Family::default(),
             machines_selected: Family::default(),
             selection_duration: Family::new_with_constructor(selection_durations),
             searches: Searches::default(),
@@ -128,13 +130,18 @@ impl Metrics {
         );
         registry.register(
             "nico_kubeconfig_generation_success",
-            "Kubeconfigs published",
+            "Kubeconfigs published, for the first time or in the place of another",
             metrics.kubeconfig_success.clone(),
         );
         registry.register(
             "nico_kubeconfig_generation_errors",
             "Attempts to get a kubeconfig that failed",
             metrics.kubeconfig_errors.clone(),
+        );
+        registry.register(
+            "nico_kubeconfig_expiry_timestamp_seconds",
+            "When the client certificate of the published kubeconfig ends, as Unix time",
+            metrics.kubeconfig_end.clone(),
         );
         registry.register(
             "nico_machines_selected",
@@ -197,7 +204,7 @@ impl Metrics {
             Action::DeleteConfiguration { .. } => {
                 self.configurations_deleted.get_or_create(&of).inc();
             }
-            Action::PublishKubeconfig(_) => {
+            Action::PublishKubeconfig(_) | Action::RenewKubeconfig { .. } => {
                 self.kubeconfig_success.get_or_create(&of).inc();
             }
             _ => {}
@@ -207,6 +214,19 @@ impl Metrics {
     pub(crate) fn kubeconfig_failed(&self, namespace: &str, cluster: &str) {
         let of = of_cluster(namespace, cluster);
         self.kubeconfig_errors.get_or_create(&of).inc();
+    }
+
+    /// `end` is when the client certificate of the published kubeconfig ends, if it has one.
+    pub(crate) fn kubeconfig_ends(&self, namespace: &str, cluster: &str, end: Option<Timestamp>) {
+        let of = of_cluster(namespace, cluster);
+        match end {
+            Some(end) => {
+                self.kubeconfig_end.get_or_create(&of).set(end.as_second());
+            }
+            None => {
+                self.kubeconfig_end.remove(&of);
+            }
+        }
     }
 
     pub(crate) fn selected(&self, namespace: &str, cluster: &str, role: Role, machines: usize) {
@@ -264,6 +284,7 @@ impl Metrics {
         self.configurations_deleted.remove(&of);
         self.kubeconfig_success.remove(&of);
         self.kubeconfig_errors.remove(&of);
+        self.kubeconfig_end.remove(&of);
         for role in [Role::ControlPlane, Role::Worker] {
             let of = of_role(namespace, cluster, role);
             self.configurations_created.remove(&of);

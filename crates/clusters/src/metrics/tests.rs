@@ -51,6 +51,7 @@ fn exported(is_gone: bool) -> String {
         .get_or_create(&of_cluster(namespace, name))
         .inc();
     metrics.kubeconfig_failed(namespace, name);
+    metrics.kubeconfig_ends(namespace, name, Some(at(100)));
     for role in [Role::ControlPlane, Role::Worker] {
         metrics.selected(namespace, name, role, 1);
     }

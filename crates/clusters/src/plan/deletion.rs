@@ -103,7 +103,7 @@ fn secrets(observed: &Observed) -> Vec<Action> {
         _ => None,
     };
     let kubeconfig = match &observed.kubeconfig {
-        KubeconfigState::Published { uid } => Some((naming::kubeconfig(&name), uid)),
+        KubeconfigState::Published(published) => Some((naming::kubeconfig(&name), &published.uid)),
         _ => None,
     };
     [kubeconfig, join_token]

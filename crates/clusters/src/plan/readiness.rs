@@ -13,6 +13,9 @@ use crate::role::Role;
 use super::configuration::asks_for_the_same;
 use super::marks::Marks;
 
+/// How long the new cluster may be silent before nothing is known of it any more, in seconds.
+pub const SILENCE: i64 = 60;
+
 /// A machine of the cluster, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -416,6 +419,7 @@ mod tests {
     #[test]
     fn while_the_cluster_does_not_answer_its_last_words_count() {
         let silent = |last_nodes| Workload::Unreachable {
+            is_refusal: false,
             last_answer: None,
             last_nodes,
             message: "refused".to_owned(),

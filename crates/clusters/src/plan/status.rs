@@ -12,19 +12,18 @@ use nico_api::kubernetes_cluster::{
 use nico_api::names::MachineName;
 use nico_api::reason::ClusterReason as Reason;
 
+use crate::kubeconfig::Contents;
 use crate::naming;
-use crate::observed::{KubeconfigState, Observed, OwnedSecret, Source, Workload};
+use crate::observed::{KubeconfigState, Observed, OwnedSecret, Published, Source, Workload};
 use crate::role::Role;
 
 use super::Assessment;
 use super::deletion::Deletion;
 use super::installation::Installation;
-use super::readiness::{ConfigurationState, Member, NodeState};
+use super::readiness::{ConfigurationState, Member, NodeState, SILENCE};
+use super::renewal::{self, Need};
 use super::rollout::{Order, State, Step};
 use super::selection::PlaneSelection;
-
-/// How long the new cluster may be silent before its condition becomes `Unknown`, in seconds.
-const SILENCE: i64 = 60;
 
 /// What one condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,9 +248,7 @@ impl Report<'_> {
     fn kubeconfig_available(&self, control_plane: &Verdict) -> Verdict {
         let secret = naming::kubeconfig(&self.observed.name());
         match &self.observed.kubeconfig {
-            KubeconfigState::Published { .. } => {
-                Verdict::new(true, Reason::Published, format!("it is in Secret {secret}"))
-            }
+            KubeconfigState::Published(published) => self.published(published, &secret),
             KubeconfigState::Proven(kubeconfig) => Verdict::new(
                 false,
                 Reason::WaitingForControlPlane,
@@ -274,6 +271,49 @@ impl Report<'_> {
         }
     }
 
+    /// Whether the kubeconfig in its Secret works. Silence says nothing about it, and a refusal
+    /// that is over soon is none.
+    fn published(&self, published: &Published, secret: &str) -> Verdict {
+        let tried = match &published.problem {
+            Some(problem) => format!("; no machine has another one: {}", problem.message),
+            None => String::new(),
+        };
+        match renewal::need(published, &self.observed.workload, self.now) {
+            Some(Need::Unusable) => {
+                let why = published.contents.as_ref().err().map_or("", |why| why);
+                let message = format!("what is in Secret {secret} cannot be used: {why}{tried}");
+                Verdict::new(false, Reason::KubeconfigInvalid, message)
+            }
+            Some(Need::Refused) if self.is_long_without_answer() => Verdict::new(
+                false,
+                Reason::KubeconfigRefused,
+                format!("the new cluster does not take the one in Secret {secret}{tried}"),
+            ),
+            Some(Need::Ending) => {
+                let contents = published.contents.as_ref().ok();
+                let until = contents.and_then(Contents::validity);
+                let until = until.map(|validity| validity.until.to_string());
+                let message = format!(
+                    "it is in Secret {secret}; its client certificate ends at {} and no control-plane machine has one that lasts longer yet{tried}",
+                    until.unwrap_or_default()
+                );
+                Verdict::new(true, Reason::KubeconfigEnding, message)
+            }
+            Some(Need::Refused | Need::Silent) | None => {
+                Verdict::new(true, Reason::Published, format!("it is in Secret {secret}"))
+            }
+        }
+    }
+
+    fn is_long_without_answer(&self) -> bool {
+        match &self.observed.workload {
+            Workload::NotAsked | Workload::Answers(_) => false,
+            Workload::Unreachable { last_answer, .. } => {
+                last_answer.is_none_or(|last| self.now.as_second() - last.as_second() >= SILENCE)
+            }
+        }
+    }
+
     fn nodes_healthy(&self) -> Verdict {
         match &self.observed.workload {
             Workload::NotAsked => Verdict::new(
@@ -281,20 +321,10 @@ impl Report<'_> {
                 Reason::WaitingForControlPlane,
                 "the new cluster can be asked once its kubeconfig is there",
             ),
-            Workload::Unreachable {
-                last_answer,
-                message,
-                ..
-            } => {
-                let is_long = last_answer
-                    .is_none_or(|last| self.now.as_second() - last.as_second() >= SILENCE);
-                if is_long {
-                    Verdict::new(Truth::Unknown, Reason::ClusterUnreachable, message)
-                } else {
-                    self.nodes_by_last_answer()
-                }
+            Workload::Unreachable { message, .. } if self.is_long_without_answer() => {
+                Verdict::new(Truth::Unknown, Reason::ClusterUnreachable, message)
             }
-            Workload::Answers(_) => self.nodes_by_last_answer(),
+            Workload::Unreachable { .. } | Workload::Answers(_) => self.nodes_by_last_answer(),
         }
     }
 
@@ -322,7 +352,10 @@ impl Report<'_> {
             return Verdict::new(
                 false,
                 Reason::NotStarted,
-                "nothing runs yet that could change",
+                match previous(self.observed).revision {
+                    Some(_) => "nothing changed yet since every node was created",
+                    None => "nothing runs yet that could change",
+                },
             );
         };
         let progress = format!(
@@ -479,7 +512,7 @@ impl Report<'_> {
             |plane: &PlaneSelection| plane.members.iter().map(ToString::to_string).collect();
         let control_plane = self.plane(Role::ControlPlane, &selection.control_plane);
         let data_plane = self.plane(Role::Worker, &selection.workers);
-        let is_published = matches!(self.observed.kubeconfig, KubeconfigState::Published { .. });
+        let is_published = matches!(self.observed.kubeconfig, KubeconfigState::Published(_));
         let everybody_runs_it = !self.assessment.members.is_empty()
             && self.assessment.members.iter().all(Member::is_current);
         KubernetesClusterStatus {

@@ -38,6 +38,9 @@ fn words(world: &World) -> Vec<String> {
             Action::DeleteConfiguration { machine, .. } => format!("remove {machine}"),
             Action::MarkInstalled { machine, .. } => format!("installed {machine}"),
             Action::PublishKubeconfig(_) => "publish".to_owned(),
+            Action::RenewKubeconfig { kubeconfig, .. } => {
+                format!("renew of {}", kubeconfig.machine())
+            }
             Action::DeleteSecret { name, .. } => format!("delete {name}"),
             Action::RemoveFinalizer => "finish".to_owned(),
         })
@@ -405,6 +408,7 @@ fn silence_of_the_new_cluster_changes_nothing_but_the_condition_about_it() {
         (None, None, "Unknown"),
     ] {
         world.observed.workload = Workload::Unreachable {
+            is_refusal: false,
             last_answer,
             last_nodes,
             message: "refused".to_owned(),

@@ -40,6 +40,7 @@ pub async fn look(
         sources: Sources::new(client.clone(), settings),
         hosts: None,
         workloads: Workloads::default(),
+        kubeconfig_interval: settings.kubeconfig_interval,
     };
     observer.observe(namespace, cluster, now).await
 }

@@ -15,7 +15,7 @@ use crate::naming;
 use crate::observed::{KubeconfigState, Observed, Source, Workload};
 use crate::plan::readiness::{self, Member};
 use crate::plan::rollout::{Order, State};
-use crate::plan::{self, Assessment, Intervals};
+use crate::plan::{self, Assessment, Intervals, renewal};
 use crate::role::Role;
 
 use super::words;
@@ -197,7 +197,7 @@ pub fn of(observed: &Observed, intervals: &Intervals, now: Timestamp) -> PlanRep
         let first = "everything else is decided after that";
         report.remarks.push(first.to_owned());
     }
-    steps.extend(kubeconfig_step(observed, &assessment));
+    steps.extend(kubeconfig_step(observed, &assessment, now));
     report.later = later(&assessment, &steps);
     report.waits_for = waits(observed, &assessment);
     if steps.is_empty() {
@@ -229,11 +229,31 @@ fn state_of(assessment: &Assessment) -> PlanState {
 }
 
 /// The kubeconfig is read from a machine while the controller looks, which a preview does not.
-fn kubeconfig_step(observed: &Observed, assessment: &Assessment) -> Option<StepReport> {
-    let is_missing = matches!(observed.kubeconfig, KubeconfigState::Missing(None));
+fn kubeconfig_step(
+    observed: &Observed,
+    assessment: &Assessment,
+    now: Timestamp,
+) -> Option<StepReport> {
     let members = &assessment.selection.control_plane.members;
     let sources = readiness::kubeconfig_sources(observed, members);
-    let first = sources.first().filter(|_| is_missing)?;
+    let (sources, why) = match &observed.kubeconfig {
+        KubeconfigState::Missing(None) => {
+            let why = format!(
+                "there is none, and {} runs its configuration",
+                sources.first()?
+            );
+            (sources, why)
+        }
+        KubeconfigState::Published(published) => {
+            // Whether the operator gets no answer either, and for how long, is not known here.
+            let need = renewal::need(published, &observed.workload, now)
+                .filter(|need| *need != renewal::Need::Silent)?;
+            let sources = renewal::sources(published, Some(need), sources);
+            (sources, renewal::Cause::Need(need).to_string())
+        }
+        KubeconfigState::Missing(Some(_)) | KubeconfigState::Proven(_) => return None,
+    };
+    let first = sources.first()?;
     let others: Vec<String> = sources[1..]
         .iter()
         .map(|other| format!(", else from {other}"))
@@ -245,7 +265,7 @@ fn kubeconfig_step(observed: &Observed, assessment: &Assessment) -> Option<StepR
             others.concat(),
             naming::kubeconfig(&observed.name())
         ),
-        why: format!("there is none, and {first} runs its configuration"),
+        why,
     })
 }
 

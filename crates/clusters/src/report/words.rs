@@ -67,6 +67,17 @@ pub(super) fn of(
             ),
             format!("it was found on {} and works", kubeconfig.machine()),
         ),
+        Action::RenewKubeconfig {
+            kubeconfig, cause, ..
+        } => step(
+            Some(kubeconfig.machine()),
+            format!(
+                "put the kubeconfig of {} into Secret {}",
+                kubeconfig.machine(),
+                naming::kubeconfig(&observed.name())
+            ),
+            cause.to_string(),
+        ),
         Action::DeleteSecret { name, .. } => step(
             None,
             format!("delete Secret {name}"),

@@ -18,7 +18,7 @@ fn machine(address: &str) -> (MachineName, Machine) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_does_not_name_the_machine_is_checked_by_a_name_that_it_has() {
     let server = ControlPlane::start_everywhere().await.unwrap();
-    let hosts = Kubeconfigs(server.kubeconfig().to_owned());
+    let hosts = Kubeconfigs::new(server.kubeconfig().to_owned());
     let (name, machine) = machine("127.0.0.2");
     let kubeconfig = retrieve(&hosts, "home", None, &[(name, &machine)])
         .await
@@ -36,7 +36,8 @@ async fn a_kubeconfig_of_another_cluster_is_never_taken() {
     let other = ControlPlane::start().await.unwrap();
     let misleading = other.kubeconfig().replace(other.url(), server.url());
     let (name, machine) = machine("127.0.0.1");
-    let error = retrieve(&Kubeconfigs(misleading), "home", None, &[(name, &machine)])
+    let hosts = Kubeconfigs::new(misleading);
+    let error = retrieve(&hosts, "home", None, &[(name, &machine)])
         .await
         .unwrap_err()
         .unwrap();

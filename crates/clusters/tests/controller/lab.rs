@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +44,13 @@ pub(crate) struct Lab {
     pub(crate) client: Client,
     pub(crate) new_client: Client,
     pub(crate) layer: MachineLayer,
+    /// What the machines have: the kubeconfig of a user that the rules of [`Writes`] can tell
+    /// from the machine layer.
+    pub(crate) kubeconfigs: Arc<Kubeconfigs>,
+    /// How often an operator looks at a cluster of which it hears nothing.
+    pub(crate) intervals: Intervals,
+    /// How often an operator looks whether the kubeconfig changed.
+    pub(crate) kubeconfig_interval: Duration,
 }
 
 /// An operator that runs. Dropping it is like killing the process.
@@ -68,7 +75,18 @@ impl Drop for Operator {
 }
 
 /// Every machine has the kubeconfig of the new cluster, as k3s writes it.
-pub(crate) struct Kubeconfigs(pub(crate) String);
+pub(crate) struct Kubeconfigs(Mutex<String>);
+
+impl Kubeconfigs {
+    pub(crate) fn new(text: String) -> Self {
+        Self(Mutex::new(text))
+    }
+
+    /// From now on the machines have this one.
+    pub(crate) fn replace(&self, text: String) {
+        *self.0.lock().unwrap() = text;
+    }
+}
 
 #[async_trait]
 impl Hosts for Kubeconfigs {
@@ -76,7 +94,7 @@ impl Hosts for Kubeconfigs {
         assert!(script.0.contains("/etc/rancher/k3s/k3s.yaml"));
         Ok(nico_ssh::Output {
             status: 0,
-            stdout: format!("/etc/rancher/k3s/k3s.yaml\n{}", self.0).into_bytes(),
+            stdout: format!("/etc/rancher/k3s/k3s.yaml\n{}", self.0.lock().unwrap()).into_bytes(),
             stderr: vec![],
         })
     }
@@ -100,7 +118,18 @@ impl Lab {
         let client = client(management.kubeconfig()).await;
         let new_client = self::client(new_cluster.kubeconfig()).await;
         install(&client).await;
+        let kubeconfig = match new_cluster.embedded() {
+            Some(server) => server.kubeconfig_for(USER, &MASTERS).unwrap(),
+            None => new_cluster.kubeconfig().to_owned(),
+        };
         let lab = Self {
+            kubeconfigs: Arc::new(Kubeconfigs::new(kubeconfig)),
+            intervals: Intervals {
+                starting: Duration::from_millis(100),
+                unready: Duration::from_millis(500),
+                ready: Duration::from_millis(500),
+            },
+            kubeconfig_interval: Duration::from_secs(600),
             layer: MachineLayer::start(client.clone(), new_client.clone()),
             management,
             new_cluster,
@@ -127,21 +156,12 @@ impl Lab {
         (self.operator_with(client(&kubeconfig).await), writes)
     }
 
-    fn server(&self, side: Side) -> &Server {
+    pub(crate) fn server(&self, side: Side) -> &Server {
         let plane = match side {
             Side::Management => &self.management,
             Side::NewCluster => &self.new_cluster,
         };
         plane.embedded().unwrap()
-    }
-
-    /// What the machines have: the kubeconfig of a user that the rules of [`Writes`] can tell
-    /// from the machine layer.
-    fn kubeconfig_of_the_new_cluster(&self) -> String {
-        match self.new_cluster.embedded() {
-            Some(server) => server.kubeconfig_for(USER, &MASTERS).unwrap(),
-            None => self.new_cluster.kubeconfig().to_owned(),
-        }
     }
 
     /// A client whose writes are counted, by the embedded API servers.
@@ -159,19 +179,16 @@ impl Lab {
             namespace: "default".to_owned(),
         };
         let settings = Settings {
-            intervals: Intervals {
-                starting: Duration::from_millis(100),
-                unready: Duration::from_millis(500),
-                ready: Duration::from_millis(500),
-            },
+            intervals: self.intervals,
             source_interval: Duration::from_millis(200),
             source_retry: Duration::from_millis(200),
+            kubeconfig_interval: self.kubeconfig_interval,
             allow_file_urls: true,
             ..Settings::default()
         };
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let hosts = Arc::new(Kubeconfigs(self.kubeconfig_of_the_new_cluster()));
+        let hosts = self.kubeconfigs.clone();
         let task = tokio::spawn(async move {
             nico_clusters::run_with(context, settings, metrics, hosts)
                 .await
@@ -326,7 +343,16 @@ impl Lab {
 }
 
 /// Waits until `probe` gives something.
-pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, probe).await
+}
+
+/// The same with a deadline of its own.
+pub(crate) async fn eventually_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let mut interval = tokio::time::interval(Duration::from_millis(20));
     let waiting = async {
         loop {
@@ -336,9 +362,9 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
             }
         }
     };
-    match tokio::time::timeout(DEADLINE, waiting).await {
+    match tokio::time::timeout(deadline, waiting).await {
         Ok(found) => found,
-        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+        Err(_) => panic!("not within {deadline:?}: {what}"),
     }
 }
 

@@ -16,5 +16,7 @@ mod machine_layer;
 mod mistakes;
 mod races;
 mod reference_defects;
+mod renewal;
 mod reports;
+mod sizes;
 mod writes;

@@ -244,7 +244,7 @@ async fn defect_09_a_kubeconfig_leads_to_the_machine_and_not_to_the_loopback() {
     let server = ControlPlane::start_everywhere().await.unwrap();
     let mut machine = Machine::default();
     machine.spec.ip_address = Some("127.0.0.2".to_owned());
-    let hosts = Kubeconfigs(server.kubeconfig().to_owned());
+    let hosts = Kubeconfigs::new(server.kubeconfig().to_owned());
     let machines = [("cp-01".parse().unwrap(), &machine)];
     let found = retrieve(&hosts, "home", None, &machines).await.unwrap();
     let document = Kubeconfig::from_yaml(found.text()).unwrap();

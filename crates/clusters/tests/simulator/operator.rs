@@ -168,7 +168,9 @@ impl World {
                     }
                 }
             }
-            Action::MarkInstalled { .. } | Action::PublishKubeconfig(_) => {}
+            Action::MarkInstalled { .. }
+            | Action::PublishKubeconfig(_)
+            | Action::RenewKubeconfig { .. } => {}
             Action::DeleteSecret { name, .. } if name.ends_with("-join-token") => {
                 self.clusters[number].join_token = OwnedSecret::Missing;
             }

@@ -4,10 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 use nico_api::names::MachineName;
-use nico_clusters::observed::{Etcd, KubeconfigState, Node, Observed, Source, View, Workload};
+use nico_clusters::kubeconfig::Contents;
+use nico_clusters::observed::{
+    Etcd, KubeconfigState, Node, Observed, Published, Source, View, Workload,
+};
 
 use crate::cluster::joined;
 use crate::world::{World, at};
+
+/// What lies in the Secret of every cluster.
+const KUBECONFIG: &str = "
+clusters: [{name: c, cluster: {server: 'https://10.0.0.1:6443', certificate-authority-data: ca}}]
+users: [{name: u, user: {token: secret}}]
+contexts: [{name: c, context: {cluster: c, user: u}}]
+";
 
 impl World {
     /// What an operator sees of a cluster.
@@ -16,12 +26,17 @@ impl World {
         let cluster = &mut self.clusters[number];
         let is_missing = matches!(cluster.kubeconfig, KubeconfigState::Missing(_));
         if is_missing && matches!(workload, Workload::Answers(_)) {
-            cluster.kubeconfig = KubeconfigState::Published {
+            cluster.kubeconfig = KubeconfigState::Published(Published {
                 uid: "kubeconfig".to_owned(),
-            };
+                version: "1".to_owned(),
+                machine: None,
+                contents: Ok(Contents::read(KUBECONFIG).unwrap()),
+                found: None,
+                problem: None,
+            });
         }
         let cluster = &self.clusters[number];
-        let is_published = matches!(cluster.kubeconfig, KubeconfigState::Published { .. });
+        let is_published = matches!(cluster.kubeconfig, KubeconfigState::Published(_));
         let others = self.clusters.iter().enumerate();
         let rivals = others
             .filter(|(other, cluster)| *other != number && !cluster.is_gone)
@@ -70,6 +85,7 @@ impl World {
         if all == 0 || up < all / 2 + 1 {
             let last = self.clusters[number].last_answer.clone();
             return Workload::Unreachable {
+                is_refusal: false,
                 last_answer: last.as_ref().map(|(second, _)| at(*second)),
                 last_nodes: last.map(|(_, nodes)| nodes),
                 message: "no answer".to_owned(),

@@ -154,6 +154,7 @@ impl Case {
 
     fn silent(mut self) -> Self {
         self.workload = Workload::Unreachable {
+            is_refusal: false,
             last_answer: None,
             last_nodes: None,
             message: "no answer".to_owned(),
