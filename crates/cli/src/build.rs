@@ -1,4 +1,4 @@
-//! `nico build`: the objects of a kustomization.
+//! `nico build`: the objects of a kustomization, or those that a Flux Kustomization applies.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use nico_gitops::build::{self, Build};
+use nico_gitops::graph::Graph;
 use nico_gitops::report::{self, Report};
-use nico_gitops::{build, load};
+use nico_gitops::{Repository, load};
 
-use crate::check::{COULD_NOT_CHECK, print};
+use crate::check::{COULD_NOT_CHECK, load_some, print};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The folder with the kustomization.
+    /// The folder with the kustomization, or with `--kustomization` the repository's root.
     #[arg(default_value = ".")]
     path: PathBuf,
     /// The repository's root, outside of which nothing is read. Without it: the nearest folder above
@@ -21,10 +23,17 @@ pub(crate) struct Arguments {
     /// kustomization's own folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Print what this Flux Kustomization applies. `PATH` is then the repository's root.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "root")]
+    kustomization: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match print_objects(arguments) {
+    let code = match &arguments.kustomization {
+        Some(name) => print_kustomization(&arguments.path, name),
+        None => print_folder(arguments),
+    };
+    match code {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             super::report(&error);
@@ -33,8 +42,26 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "standard output is for the objects")]
-fn print_objects(arguments: &Arguments) -> anyhow::Result<u8> {
+fn print_kustomization(root: &Path, name: &str) -> anyhow::Result<u8> {
+    let (namespace, name) = name
+        .split_once('/')
+        .context("--kustomization takes NAMESPACE/NAME, as in flux-system/apps")?;
+    let repository = load_some(root)?;
+    let graph = Graph::new(&repository);
+    let key = (namespace.to_owned(), name.to_owned());
+    let kustomization = graph.kustomizations.get(&key).with_context(|| {
+        format!(
+            "there is no Kustomization {namespace}/{name}; `nico check graph` shows those that are"
+        )
+    })?;
+    if !kustomization.is_here {
+        bail!("Kustomization {namespace}/{name} comes from another repository");
+    }
+    let built = build::build_flux(&repository, &kustomization.object, &kustomization.variables);
+    print_objects(&repository, built)
+}
+
+fn print_folder(arguments: &Arguments) -> anyhow::Result<u8> {
     let path = canonical(&arguments.path)?;
     let root = match &arguments.root {
         Some(root) => canonical(root)?,
@@ -48,6 +75,11 @@ fn print_objects(arguments: &Arguments) -> anyhow::Result<u8> {
     let folder = if folder.is_empty() { "." } else { folder };
     let built = build::build(&repository, folder)
         .with_context(|| format!("{} holds no kustomization", arguments.path.display()))?;
+    print_objects(&repository, built)
+}
+
+#[expect(clippy::print_stderr, reason = "standard output is for the objects")]
+fn print_objects(repository: &Repository, built: Build) -> anyhow::Result<u8> {
     let mut findings = built.findings;
     let own = repository.findings.iter();
     findings.extend(
@@ -60,7 +92,7 @@ fn print_objects(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     eprint!(
         "{}",
-        report::text(&Report::new(&repository, findings), false)
+        report::text(&Report::new(repository, findings), false)
     );
     eprintln!("nothing is printed, for it would not be complete");
     Ok(2)

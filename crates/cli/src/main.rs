@@ -103,9 +103,11 @@ fn parse() -> Arguments {
 /// Ends the process. The code is 2, as with most programs; but for commands that check something, 2
 /// means that errors were found.
 fn refuse(error: &clap::Error) -> ! {
-    let is_check = std::env::args_os()
-        .nth(1)
-        .is_some_and(|name| ["check", "flux", "health"].iter().any(|one| name == *one));
+    let is_check = std::env::args_os().nth(1).is_some_and(|name| {
+        ["build", "check", "flux", "health"]
+            .iter()
+            .any(|one| name == *one)
+    });
     if is_check && error.use_stderr() {
         // Where not even this can be printed, the code still tells.
         let _ = error.print();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::duration;
 use crate::finding::{Finding, Severity};
@@ -71,6 +72,9 @@ struct File {
     providers: BTreeMap<String, String>,
     ingress_classes: Vec<String>,
     secret_reads_a_day: Option<u64>,
+    /// The section of `nico health`.
+    #[serde(rename = "health")]
+    _health: IgnoredAny,
 }
 
 #[derive(Debug, Deserialize)]
@@ -255,7 +259,7 @@ mod tests {
 
     #[test]
     fn nothing_need_be_said() {
-        for text in ["", "# nothing\n", "{}\n"] {
+        for text in ["", "# nothing\n", "{}\n", "health: {anything: 1}\n"] {
             let config = Config::parse(text).unwrap();
             assert_eq!(config.settings.secret_reads_a_day, 1000);
         }

@@ -42,4 +42,4 @@ impl Preset {
 }
 
 /// The text of the files, and the fields of the objects.
-const VALIDATE_MANIFESTS: [&str; 3] = ["FLX023", "LOD*", "BLD*"];
+const VALIDATE_MANIFESTS: [&str; 4] = ["FLX023", "FLX024", "LOD*", "BLD*"];
