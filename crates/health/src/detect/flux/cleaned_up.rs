@@ -1,6 +1,6 @@
 //! A HelmRelease that lost its rights when a failed upgrade was cleaned up.
 
-use super::words::{failure, story, suspects};
+use super::failure::{Failure, failures};
 use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
@@ -14,28 +14,18 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if !(object.reference().kind == "HelmRelease"
-            && story.contains("forbidden")
-            && object
-                .status()
-                .history
-                .iter()
-                .any(|release| release.status == "failed"))
-        {
-            continue;
-        }
-        let suspects = suspects(scene, object, &story);
-        found
-            .critical(
-                object.reference(),
-                format!("may no longer do what it did before an upgrade failed: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(suspects);
+    for failure in failures(scene).filter(|failure| lost_its_rights(failure)) {
+        failure.tell(
+            scene,
+            found,
+            "may no longer do what it did before an upgrade failed",
+        );
     }
+}
+
+fn lost_its_rights(failure: &Failure<'_>) -> bool {
+    let mut history = failure.object.status().history.iter();
+    failure.is_of_a_release()
+        && failure.story.contains("forbidden")
+        && history.any(|release| release.status == "failed")
 }

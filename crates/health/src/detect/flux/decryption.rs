@@ -1,6 +1,6 @@
 //! A Kustomization whose encrypted files cannot be read.
 
-use super::words::{failure, story, suspects};
+use super::failure::failures;
 use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
@@ -14,21 +14,9 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if !(ready.reason == "BuildFailed" && story.contains("decrypt")) {
-            continue;
-        }
-        let suspects = suspects(scene, object, &story);
-        found
-            .critical(
-                object.reference(),
-                format!("cannot decrypt its files: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(suspects);
+    for failure in failures(scene).filter(|failure| {
+        failure.ready.reason == "BuildFailed" && failure.story.contains("decrypt")
+    }) {
+        failure.tell(scene, found, "cannot decrypt its files");
     }
 }

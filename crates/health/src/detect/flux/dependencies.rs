@@ -1,6 +1,6 @@
 //! Something waits for another object of Flux.
 
-use super::words::{failure, story};
+use super::failure::failures;
 use crate::detect::{Detector, Found, Scene};
 use crate::facts::flux::FluxObject;
 use crate::issue::{Layer, ObjectRef};
@@ -15,15 +15,11 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if ready.reason != "DependencyNotReady" {
+    for failure in failures(scene) {
+        if failure.ready.reason != "DependencyNotReady" {
             continue;
         }
-        let suspects = waits_for(scene, object);
+        let suspects = waits_for(scene, failure.object);
         let message = match suspects.first() {
             Some(first)
                 if scene.index.flux(first).is_none() && scene.world.kustomizations.is_known() =>
@@ -31,11 +27,11 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
                 format!("waits for {first}, which does not exist")
             }
             Some(first) => format!("waits for {first}"),
-            None => story,
+            None => failure.story.clone(),
         };
         found
-            .critical(object.reference(), message)
-            .since(ready.last_transition_time)
+            .critical(failure.object.reference(), message)
+            .since(failure.ready.last_transition_time)
             .suspects(suspects);
     }
 }

@@ -1,8 +1,7 @@
 //! A HelmRelease that waits for a hook, which waits for the release.
 
-use super::words::{failure, story, suspects};
+use super::failure::{Failure, failures};
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::flux::FluxObject;
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -15,27 +14,16 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if !(object.reference().kind == "HelmRelease" && is_stuck(scene, object, &story)) {
-            continue;
-        }
-        let suspects = suspects(scene, object, &story);
-        found
-            .critical(
-                object.reference(),
-                format!("a hook of the chart does not end: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(suspects);
+    for failure in
+        failures(scene).filter(|failure| failure.is_of_a_release() && is_stuck(scene, failure))
+    {
+        failure.tell(scene, found, "a hook of the chart does not end");
     }
 }
 
 /// The chart's own words, or Pods that wait in an init container while nothing else is wrong.
-fn is_stuck(scene: &Scene<'_>, object: &dyn FluxObject, story: &str) -> bool {
+fn is_stuck(scene: &Scene<'_>, failure: &Failure<'_>) -> bool {
+    let story = &failure.story;
     let has_timed_out = ["timed out", "timeout", "deadline exceeded"]
         .iter()
         .any(|words| story.contains(words));
@@ -46,7 +34,7 @@ fn is_stuck(scene: &Scene<'_>, object: &dyn FluxObject, story: &str) -> bool {
     if is_hook.iter().any(|words| story.contains(words)) {
         return true;
     }
-    let installed = super::installed(scene, &object.reference());
+    let installed = super::installed(scene, &failure.object.reference());
     let mut pods = installed
         .iter()
         .flat_map(|workload| scene.index.pods_of(workload));

@@ -1,6 +1,6 @@
 //! A change of a field that cannot be changed.
 
-use super::words::{failure, story, suspects};
+use super::failure::failures;
 use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
@@ -14,22 +14,8 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if !(is_immutable(&story)) {
-            continue;
-        }
-        let suspects = suspects(scene, object, &story);
-        found
-            .critical(
-                object.reference(),
-                format!("changes what cannot be changed: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(suspects);
+    for failure in failures(scene).filter(|failure| is_immutable(&failure.story)) {
+        failure.tell(scene, found, "changes what cannot be changed");
     }
 }
 

@@ -1,9 +1,8 @@
 //! Something is applied whose kind the cluster does not know.
 
-use super::words::{failure, story, suspects};
+use super::failure::failures;
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::flux::FluxObject;
-use crate::issue::{Layer, ObjectRef};
+use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
     id: "missing-kind",
@@ -15,28 +14,13 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if !(story.contains("no matches for kind")) {
-            continue;
+    for failure in failures(scene) {
+        if failure.story.contains("no matches for kind") {
+            // What brings definitions is often something that this depends on, or that fails itself.
+            failure
+                .issue(found, "applies a kind that the cluster does not know")
+                .suspects(failure.object.dependencies())
+                .suspects(failure.suspects(scene));
         }
-        let suspects = dependencies(scene, object, &story);
-        found
-            .critical(
-                object.reference(),
-                format!("applies a kind that the cluster does not know: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(suspects);
     }
-}
-
-/// What brings definitions is often something that this depends on, or that fails itself.
-fn dependencies(scene: &Scene<'_>, object: &dyn FluxObject, story: &str) -> Vec<ObjectRef> {
-    let mut all = object.dependencies();
-    all.extend(suspects(scene, object, story));
-    all
 }

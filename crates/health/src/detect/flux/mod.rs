@@ -5,10 +5,11 @@ mod controllers;
 mod decryption;
 mod deletion;
 mod dependencies;
-mod failures;
+mod failure;
 mod hooks;
 mod immutable;
 mod missing_kind;
+mod other;
 mod progress;
 mod retries;
 mod revisions;
@@ -16,7 +17,6 @@ mod sources;
 mod suspended;
 mod versions;
 mod webhook_calls;
-mod words;
 
 use super::{Detector, Scene};
 use crate::facts::workload::Deployment;
@@ -37,7 +37,7 @@ pub(super) const DETECTORS: &[&Detector] = &[
     &cleaned_up::DETECTOR,
     &retries::DETECTOR,
     &hooks::DETECTOR,
-    &failures::DETECTOR,
+    &other::DETECTOR,
     &progress::DETECTOR,
     &revisions::DETECTOR,
     &suspended::DETECTOR,

@@ -1,8 +1,8 @@
 //! A HelmRelease that is not tried again by itself.
 
-use super::words::{failure, story, suspects};
+use super::failure::{Failure, failures};
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::meta::condition;
+use crate::facts::meta::{Condition, condition};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -15,28 +15,21 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for release in &scene.world.helm_releases {
-        let Some(ready) = failure(release) else {
-            continue;
-        };
-        let stalled =
-            condition(&release.status.conditions, "Stalled").filter(|stalled| stalled.is_true());
-        let is_exhausted = |reason: &str| matches!(reason, "RetriesExceeded" | "RetriesExhausted");
-        let is_over = stalled.is_some_and(|stalled| is_exhausted(&stalled.reason))
-            || story(release).contains("retries exhausted");
-        if !is_over {
-            continue;
-        }
-        let story = story(release);
-        let suspects = suspects(scene, release, &story);
-        let mut installed = super::installed(scene, &release.reference());
-        installed.extend(suspects);
-        found
-            .critical(
-                release.reference(),
-                format!("is not tried again by itself: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(installed);
+    for failure in failures(scene).filter(is_given_up) {
+        failure
+            .issue(found, "is not tried again by itself")
+            .suspects(super::installed(scene, &failure.object.reference()))
+            .suspects(failure.suspects(scene));
     }
+}
+
+fn is_given_up(failure: &Failure<'_>) -> bool {
+    let is_exhausted = |stalled: &Condition| {
+        let reason = stalled.reason.as_str();
+        stalled.is_true() && matches!(reason, "RetriesExceeded" | "RetriesExhausted")
+    };
+    let conditions = &failure.object.status().conditions;
+    failure.is_of_a_release()
+        && (condition(conditions, "Stalled").is_some_and(is_exhausted)
+            || failure.story.contains("retries exhausted"))
 }

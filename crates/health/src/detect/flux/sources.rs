@@ -1,6 +1,6 @@
 //! A source that cannot be fetched.
 
-use super::words::{failure, story, suspects};
+use super::failure::{Failure, failures};
 use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
@@ -14,18 +14,10 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let reference = object.reference();
-        let is_source = !matches!(reference.kind.as_str(), "Kustomization" | "HelmRelease");
-        let Some(ready) = failure(object).filter(|_| is_source) else {
-            continue;
-        };
-        let story = story(object);
-        let suspects = suspects(scene, object, &story);
-        let fix = fix(&story);
-        let issue = found.critical(reference, format!("cannot be fetched: {story}"));
-        issue.since(ready.last_transition_time).suspects(suspects);
-        if let Some(fix) = fix {
+    for failure in failures(scene).filter(Failure::is_of_a_source) {
+        let issue = failure.issue(found, "cannot be fetched");
+        issue.suspects(failure.suspects(scene));
+        if let Some(fix) = fix(&failure.story) {
             issue.fix(fix);
         }
     }

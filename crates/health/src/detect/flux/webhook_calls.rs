@@ -1,6 +1,6 @@
 //! Something is not applied because a webhook does not answer.
 
-use super::words::{failure, story, suspects};
+use super::failure::failures;
 use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
@@ -14,21 +14,9 @@ pub(super) static DETECTOR: Detector = Detector {
 };
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
-    for object in scene.index.all_flux() {
-        let Some(ready) = failure(object) else {
-            continue;
-        };
-        let story = story(object);
-        if !(story.contains("failed calling webhook")) {
-            continue;
-        }
-        let suspects = suspects(scene, object, &story);
-        found
-            .critical(
-                object.reference(),
-                format!("a webhook does not answer: {story}"),
-            )
-            .since(ready.last_transition_time)
-            .suspects(suspects);
+    for failure in
+        failures(scene).filter(|failure| failure.story.contains("failed calling webhook"))
+    {
+        failure.tell(scene, found, "a webhook does not answer");
     }
 }
