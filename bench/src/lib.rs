@@ -4,6 +4,7 @@
 //! Benchmarks are programs in `src/bin`, one for each part of NICO. They print a table and judge
 //! nothing: how fast a machine is, is no property of the code.
 
+pub mod api_server;
 pub mod client;
 pub mod metrics;
 pub mod nodes;

@@ -6,14 +6,11 @@ use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use kube::api::{DeleteParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use nico_bench::api_server::ApiServer;
 use nico_bench::nodes::{name, node};
-use nico_bench::spawn::spawn;
 use nico_sandbox::netmaker::NetmakerServer;
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
 
 pub const USER: &str = "bench";
 pub const PASSWORD: &str = "bench-password";
@@ -24,10 +21,9 @@ const CREATORS: usize = 32;
 
 /// An API server and a Netmaker. Ended when dropped.
 pub struct World {
-    folder: TempDir,
+    api_server: ApiServer,
     nodes: Api<Node>,
     pub netmaker: Arc<NetmakerServer>,
-    _api_server: Child,
 }
 
 /// A Netmaker with an account and a network.
@@ -45,22 +41,11 @@ impl World {
         for number in 0..number + more {
             netmaker.add_host(&name(number), &[NETWORK]);
         }
-        let folder = tempfile::tempdir()?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        let mut command = Command::new(nico);
-        command
-            .args(["apiserver", "--listen", "127.0.0.1:0", "--kubeconfig-out"])
-            .arg(&kubeconfig);
-        let serves = |line: &str| line.starts_with("serving").then_some(());
-        let (api_server, ()) = spawn(command, serves).await?;
-        let kubeconfig = Kubeconfig::read_from(&kubeconfig)?;
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let api_server = ApiServer::start(nico).await?;
         let world = Self {
-            folder,
-            nodes: Api::all(Client::try_from(config)?),
+            nodes: Api::all(api_server.client()),
+            api_server,
             netmaker: Arc::new(netmaker),
-            _api_server: api_server,
         };
         stream::iter(0..number)
             .map(|number| world.create_node(number))
@@ -72,12 +57,12 @@ impl World {
 
     /// The file by which the API server is found.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
+        self.api_server.kubeconfig()
     }
 
     /// The file for what the process that is measured says.
     pub fn log(&self) -> PathBuf {
-        self.folder.path().join("log")
+        self.api_server.folder().join("log")
     }
 
     /// Creates a Node.

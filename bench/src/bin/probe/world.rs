@@ -1,22 +1,23 @@
 //! What surrounds the operator: the API server and the machines, each a process of its own.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Api, ResourceExt};
 use nico_api::references::SecretReference;
 use nico_api::{Machine, MachineSpec};
+use nico_bench::api_server::ApiServer;
 use nico_bench::spawn::{PATIENCE, spawn};
 use nico_ssh::test_server::{key, pem};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::hosts::{self, USER_KEY};
 
@@ -27,10 +28,9 @@ const SECRET: &str = "key";
 
 /// A running API server with CRDs and a Secret, and running hosts. Ended when dropped.
 pub struct World {
-    folder: TempDir,
-    client: Client,
+    api_server: ApiServer,
     port: u16,
-    _processes: [Child; 2],
+    _hosts: Child,
 }
 
 impl World {
@@ -40,23 +40,10 @@ impl World {
         command.args(["hosts", &answering.to_string(), &silent.to_string()]);
         let (hosts, port) = spawn(command, |line| line.parse().ok()).await?;
 
-        let folder = tempfile::tempdir()?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        let mut command = Command::new(nico);
-        command
-            .args(["apiserver", "--listen", "127.0.0.1:0", "--kubeconfig-out"])
-            .arg(&kubeconfig);
-        let serves = |line: &str| line.starts_with("serving").then_some(());
-        let (api, ()) = spawn(command, serves).await?;
-        let kubeconfig = Kubeconfig::read_from(&kubeconfig)?;
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        let client = Client::try_from(config)?;
         let world = Self {
-            folder,
-            client,
+            api_server: ApiServer::start(nico).await?,
             port,
-            _processes: [hosts, api],
+            _hosts: hosts,
         };
         world.prepare().await?;
         Ok(world)
@@ -64,16 +51,16 @@ impl World {
 
     /// The file by which the API server is found.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
+        self.api_server.kubeconfig()
     }
 
     /// A folder for the operator.
     pub fn folder(&self) -> PathBuf {
-        self.folder.path().join("operator")
+        self.api_server.folder().join("operator")
     }
 
     async fn prepare(&self) -> anyhow::Result<()> {
-        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let crds: Api<CustomResourceDefinition> = Api::all(self.api_server.client());
         for (_, crd) in nico_api::crds::all() {
             crds.create(&PostParams::default(), &crd).await?;
         }
@@ -81,28 +68,21 @@ impl World {
             "metadata": {"name": SECRET},
             "stringData": {"ssh-privatekey": pem(&key(USER_KEY))},
         }))?;
-        Api::default_namespaced(self.client.clone())
+        Api::default_namespaced(self.api_server.client())
             .create(&PostParams::default(), &secret)
             .await?;
-        // The CRDs are served as soon as they are established.
-        let machines: Api<Machine> = Api::default_namespaced(self.client.clone());
-        let served = async {
-            while machines
-                .list(&kube::api::ListParams::default())
-                .await
-                .is_err()
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, served)
-            .await
-            .context("Machines are not served")
+        for (_, crd) in nico_api::crds::all() {
+            let name = crd.name_any();
+            let served = await_condition(crds.clone(), &name, is_crd_established());
+            let served = timeout(PATIENCE, served).await;
+            served.with_context(|| format!("{name} is not served"))??;
+        }
+        Ok(())
     }
 
     /// Creates this many Machines.
     pub async fn create_machines(&self, number: usize) -> anyhow::Result<()> {
-        let api: Api<Machine> = Api::default_namespaced(self.client.clone());
+        let api: Api<Machine> = Api::default_namespaced(self.api_server.client());
         stream::iter(0..number)
             .map(|number| {
                 let api = api.clone();
