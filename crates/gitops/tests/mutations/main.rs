@@ -15,7 +15,7 @@ use nico_gitops::load::RawFile;
 use nico_gitops::{Repository, rules};
 use regex::Regex;
 
-use table::{MUTATIONS, Mutation};
+use table::{Mutation, mutations_of};
 use tree::{Random, Tree};
 
 /// How many mutations share a tree.
@@ -98,10 +98,7 @@ fn try_rules(prefixes: &[&str]) {
         if !prefixes.iter().any(|prefix| rule.id.starts_with(prefix)) {
             continue;
         }
-        let mutations: Vec<_> = MUTATIONS
-            .iter()
-            .filter(|mutation| mutation.rule == rule.id)
-            .collect();
+        let mutations = mutations_of(rule.id);
         assert!(!mutations.is_empty(), "{} is never broken", rule.id);
         let mut random = Random::new(rule.id);
         let mut done = 0;
