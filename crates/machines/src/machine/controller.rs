@@ -177,7 +177,7 @@ async fn reconcile(
     };
     let started = tokio::time::Instant::now();
     let outcome = tokio::select! {
-        outcome = controller.probe_in_turn(&guarded, changed) => outcome,
+        outcome = controller.probe_in_turn(machine, changed) => outcome,
         () = controller.context.shutdown.cancelled() => return Ok(Action::await_change()),
     };
     controller
@@ -213,17 +213,12 @@ impl Controller {
     /// every one of them.
     async fn probe_in_turn(
         self: &Arc<Self>,
-        guarded: &Arc<Guarded>,
+        machine: &Machine,
         changed: bool,
     ) -> Result<Action, ReconcileError> {
         let place = self.prober.place().await;
-        let (controller, guarded) = (Arc::clone(self), Arc::clone(guarded));
-        let probe = tokio::spawn(async move {
-            match &guarded.0 {
-                Ok(machine) => controller.probe(machine, changed, place).await,
-                Err(_) => Ok(Action::await_change()),
-            }
-        });
+        let (controller, machine) = (Arc::clone(self), machine.clone());
+        let probe = tokio::spawn(async move { controller.probe(&machine, changed, place).await });
         AbortOnDropHandle::new(probe)
             .await
             .unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
