@@ -1,5 +1,7 @@
 //! Events on objects, for people. An event that cannot be published never stops a controller.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{EventType, Recorder, Reporter};
 use kube::{Client, Resource};
@@ -27,10 +29,25 @@ pub enum EventKind {
     Warning,
 }
 
-/// Publishes events in the name of one controller. Repeated events are counted, not repeated.
+/// Publishes events in the name of one controller. Repeated events are counted, not repeated, as
+/// long as they are among the last few hundred.
 #[derive(Clone)]
 pub struct Events {
+    client: Client,
+    reporter: Reporter,
+    recent: Arc<Mutex<Recent>>,
+}
+
+/// A recorder keeps each event for minutes and looks through all of them for each new one: with
+/// thousands of objects that is most of an operator's time and memory. So it is replaced by a new
+/// one after [`Recent::MOST`] events.
+struct Recent {
     recorder: Recorder,
+    published: usize,
+}
+
+impl Recent {
+    const MOST: usize = 500;
 }
 
 impl Events {
@@ -40,8 +57,14 @@ impl Events {
             controller: controller.to_owned(),
             instance: None,
         };
+        let recent = Recent {
+            recorder: Recorder::new(client.clone(), reporter.clone()),
+            published: 0,
+        };
         Self {
-            recorder: Recorder::new(client, reporter),
+            client,
+            reporter,
+            recent: Arc::new(Mutex::new(recent)),
         }
     }
 
@@ -50,7 +73,7 @@ impl Events {
         let reference = object.object_ref(&());
         log(&reference, &event);
         let published = self
-            .recorder
+            .recorder()
             .publish(
                 &kube::runtime::events::Event {
                     type_: match event.kind {
@@ -68,6 +91,18 @@ impl Events {
         if let Err(error) = published {
             debug!(%error, reason = event.reason, "event not published");
         }
+    }
+
+    fn recorder(&self) -> Recorder {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.published == Recent::MOST {
+            *recent = Recent {
+                recorder: Recorder::new(self.client.clone(), self.reporter.clone()),
+                published: 0,
+            };
+        }
+        recent.published += 1;
+        recent.recorder.clone()
     }
 }
 
