@@ -22,16 +22,16 @@ use nico_runtime::category::{Categorized, Category};
 use nico_runtime::context::Context;
 use nico_runtime::events::{Event, EventKind};
 use nico_runtime::status;
-use nico_ssh::Access;
+use nico_ssh::{Access, KNOWN_HOSTS_SECRET};
 use serde_json::json;
 use thiserror::Error;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::execute::{ExecuteError, execute};
 use super::observe::{Place, ProbeError, Prober, chain};
 use super::plan::{self, Intervals};
 use super::schedule::{self, Due, Schedule};
 use super::settings::Settings;
+use super::under_way::{State, UnderWay};
 use crate::metrics::Metrics;
 
 /// A Machine, or why an object is none: one that cannot be read stops no other.
@@ -89,6 +89,7 @@ struct Controller {
     prober: Prober,
     intervals: Intervals,
     schedule: Schedule,
+    under_way: Arc<UnderWay<ReconcileError>>,
     metrics: Metrics,
     /// By uid: what was said on objects that are no Machines, so that it is said once.
     reported: Mutex<HashMap<String, String>>,
@@ -102,6 +103,9 @@ pub(crate) async fn run(
     metrics: Metrics,
 ) -> Result<(), Error> {
     let shutdown = context.shutdown.clone();
+    let stop = shutdown.child_token();
+    let (under_way, ended) = UnderWay::new(stop.clone());
+    let _stops_probes = stop.drop_guard();
     let (store, writer) = reflector::store::<Guarded>();
     metrics.machines.watch(store.clone());
     let controller = Arc::new(Controller {
@@ -112,6 +116,7 @@ pub(crate) async fn run(
             scan: settings.hardware_scan_interval,
         },
         schedule: Schedule::default(),
+        under_way: Arc::new(under_way),
         reported: Mutex::default(),
         context: context.clone(),
         metrics,
@@ -128,8 +133,9 @@ pub(crate) async fn run(
         .touched_objects()
         .map_ok(|machine| ReconcileRequest::from(ObjectRef::from_obj(&machine)));
     let secrets = secret_changes(&context, Arc::clone(&controller), store.clone());
+    let others = stream::select(ended.map(ReconcileRequest::from), secrets);
     let triggers =
-        stream::select(machines, secrets.map(Ok)).take_until(shutdown.clone().cancelled_owned());
+        stream::select(machines, others.map(Ok)).take_until(shutdown.clone().cancelled_owned());
 
     applier(
         |machine, controller| Box::pin(reconcile(machine, controller)),
@@ -137,7 +143,7 @@ pub(crate) async fn run(
         controller,
         store,
         Box::pin(triggers),
-        // Probes bound themselves, and machines that wait for a dead address cost next to nothing.
+        // A reconciliation only begins a probe; those bound themselves.
         Config::default(),
     )
     .for_each(|outcome| {
@@ -170,21 +176,19 @@ async fn reconcile(
     if machine.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    match controller.under_way.state(&guarded) {
+        State::Idle => {}
+        State::Runs => return Ok(Action::await_change()),
+        State::Failed(error) => return Err(error),
+    }
     let changed = match controller.schedule.due(machine) {
         Due::In(wait) => return Ok(Action::requeue(wait)),
         Due::Changed => true,
         Due::Routine => false,
     };
-    let started = tokio::time::Instant::now();
-    let outcome = tokio::select! {
-        outcome = controller.probe_in_turn(machine, changed) => outcome,
-        () = controller.context.shutdown.cancelled() => return Ok(Action::await_change()),
-    };
-    controller
-        .metrics
-        .reconcile
-        .observe(KIND, started.elapsed());
-    outcome
+    let probe = Arc::clone(&controller).probe_in_turn(Arc::clone(&guarded), changed);
+    controller.under_way.begin(&guarded, probe);
+    Ok(Action::await_change())
 }
 
 fn error_policy(guarded: &Guarded, error: &ReconcileError, controller: &Controller) -> Action {
@@ -208,20 +212,19 @@ fn error_policy(guarded: &Guarded, error: &ReconcileError, controller: &Controll
 
 impl Controller {
     /// Waits for a place, which thousands may do at once, and only then begins what takes memory.
-    ///
-    /// A probe is a task of its own: whenever one of the reconciliations goes on, the runner polls
-    /// every one of them.
     async fn probe_in_turn(
-        self: &Arc<Self>,
-        machine: &Machine,
+        self: Arc<Self>,
+        guarded: Arc<Guarded>,
         changed: bool,
-    ) -> Result<Action, ReconcileError> {
+    ) -> Result<(), ReconcileError> {
+        let started = tokio::time::Instant::now();
         let place = self.prober.place().await;
-        let (controller, machine) = (Arc::clone(self), machine.clone());
-        let probe = tokio::spawn(async move { controller.probe(&machine, changed, place).await });
-        AbortOnDropHandle::new(probe)
-            .await
-            .unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+        let outcome = match &guarded.0 {
+            Ok(machine) => Box::pin(self.probe(machine, changed, place)).await,
+            Err(_) => Ok(()),
+        };
+        self.metrics.reconcile.observe(KIND, started.elapsed());
+        outcome
     }
 
     async fn probe(
@@ -229,7 +232,7 @@ impl Controller {
         machine: &Machine,
         changed: bool,
         place: Place,
-    ) -> Result<Action, ReconcileError> {
+    ) -> Result<(), ReconcileError> {
         let questions = plan::questions(machine, changed, Timestamp::now(), self.intervals);
         let observed = self.prober.observe(machine, questions, place).await?;
         if let Err(failure) = &observed.contact {
@@ -252,7 +255,7 @@ impl Controller {
         let next = schedule::until_next(now, self.intervals.discovery, schedule::phase(machine));
         self.schedule
             .probed(machine, observed.contact.is_ok().then_some(now), next);
-        Ok(Action::requeue(next))
+        Ok(())
     }
 
     /// Says on an object that it is no Machine. With a field manager of its own, so that what
@@ -304,6 +307,7 @@ impl Controller {
             return;
         };
         self.reported().remove(&guarded.uid().unwrap_or_default());
+        self.under_way.forget(guarded);
         if let Ok(machine) = &guarded.0 {
             self.schedule.forget(machine);
         }
@@ -345,7 +349,8 @@ impl Controller {
     }
 }
 
-/// Machines whose Secrets have changed. Only metadata is watched: contents are read when a probe
+/// Machines whose Secrets have changed. That of the pinned host keys is not theirs: probes write
+/// it. Only metadata is watched: contents are read when a probe
 /// needs them. What changed while no watch was open is found by the next routine probe.
 fn secret_changes(
     context: &Context,
@@ -356,12 +361,12 @@ fn secret_changes(
     watcher(secrets, watcher::Config::default())
         .default_backoff()
         .flat_map(move |event| match event {
-            Ok(WatchEvent::Apply(secret) | WatchEvent::Delete(secret)) => {
+            Ok(WatchEvent::Apply(secret) | WatchEvent::Delete(secret))
+                if secret.name_any() != KNOWN_HOSTS_SECRET =>
+            {
                 stream::iter(controller.machines_of(&secret, &store))
             }
-            Ok(WatchEvent::Init | WatchEvent::InitApply(_) | WatchEvent::InitDone) => {
-                stream::iter(Vec::new())
-            }
+            Ok(_) => stream::iter(Vec::new()),
             Err(error) => {
                 tracing::warn!(%error, "cannot watch Secrets; changed credentials are seen at the next routine probe");
                 stream::iter(Vec::new())

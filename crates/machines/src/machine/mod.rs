@@ -6,6 +6,7 @@
 //!
 //! - `controller`: what starts a probe
 //! - `schedule`: when the next probe of a machine is due
+//! - `under_way`: the probes that have begun and not ended
 //! - `observe`: one probe, one session
 //! - `facts`: what is asked of a host
 //! - `plan`: from what was observed to status and events; pure
@@ -21,6 +22,7 @@ mod observe;
 mod plan;
 mod schedule;
 mod settings;
+mod under_way;
 
 pub use controller::Error;
 pub(crate) use controller::run;

@@ -112,14 +112,8 @@ impl Pins {
                     continue;
                 }
             };
-            match self
-                .write(snapshot.resource_version.as_deref(), name, key)
-                .await
-            {
-                Ok(written) => {
-                    *cache = Some(Snapshot::of(Some(written)));
-                    return Ok(outcome);
-                }
+            match self.write(snapshot, name, key).await {
+                Ok(()) => return Ok(outcome),
                 Err(error) if lost_a_race(&error) && conflicts < MAX_CONFLICTS => {
                     conflicts += 1;
                     freshness = Freshness::Now;
@@ -141,7 +135,7 @@ impl Pins {
         &self,
         cache: &'a mut MutexGuard<'_, Option<Snapshot>>,
         freshness: Freshness,
-    ) -> Result<&'a Snapshot, AccessError> {
+    ) -> Result<&'a mut Snapshot, AccessError> {
         let usable = freshness == Freshness::Recent
             && cache
                 .as_ref()
@@ -182,41 +176,42 @@ impl Pins {
             })
     }
 
-    /// Writes one entry, provided that the Secret is still the one that was read.
+    /// Writes one entry, provided that the Secret is still the one that was read. Of the answer
+    /// only the version counts: with thousands of entries the rest is long, and known.
     async fn write(
         &self,
-        resource_version: Option<&str>,
+        snapshot: &mut Snapshot,
         name: &str,
         key: &PublicKey,
-    ) -> Result<Secret, kube::Error> {
+    ) -> Result<(), kube::Error> {
         let value = format!("{}\n", encode(key)).into_bytes();
-        match resource_version {
-            Some(resource_version) => {
-                let patch = json!({
-                    "metadata": {"resourceVersion": resource_version},
-                    "data": {name: STANDARD.encode(value)},
-                });
-                self.api
-                    .patch(
-                        KNOWN_HOSTS_SECRET,
-                        &PatchParams::default(),
-                        &Patch::Merge(patch),
-                    )
-                    .await
-            }
-            None => {
-                let secret = Secret {
-                    metadata: ObjectMeta {
-                        name: Some(KNOWN_HOSTS_SECRET.to_owned()),
-                        ..ObjectMeta::default()
-                    },
-                    type_: Some("Opaque".to_owned()),
-                    data: Some(BTreeMap::from([(name.to_owned(), ByteString(value))])),
-                    ..Secret::default()
-                };
-                self.api.create(&PostParams::default(), &secret).await
-            }
-        }
+        let Some(resource_version) = &snapshot.resource_version else {
+            let secret = Secret {
+                metadata: ObjectMeta {
+                    name: Some(KNOWN_HOSTS_SECRET.to_owned()),
+                    ..ObjectMeta::default()
+                },
+                type_: Some("Opaque".to_owned()),
+                data: Some(BTreeMap::from([(name.to_owned(), ByteString(value))])),
+                ..Secret::default()
+            };
+            let created = self.api.create(&PostParams::default(), &secret).await?;
+            *snapshot = Snapshot::of(Some(created));
+            return Ok(());
+        };
+        let patch = json!({
+            "metadata": {"resourceVersion": resource_version},
+            "data": {name: STANDARD.encode(&value)},
+        });
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let written = self
+            .api
+            .patch_metadata(KNOWN_HOSTS_SECRET, &parameters, &patch)
+            .await?;
+        snapshot.data.insert(name.to_owned(), ByteString(value));
+        snapshot.resource_version = written.metadata.resource_version;
+        snapshot.read_at = Instant::now();
+        Ok(())
     }
 }
 
