@@ -8,12 +8,10 @@ use serde_json::{Value, json};
 use crate::schema::Schema;
 use crate::status::Cause;
 
+use super::crd_names::{invalid_name, kept_names, name_of_object, validate_group, validate_names};
 use super::crd_versions;
 use super::kinds::{items, text};
 use super::names;
-
-/// The annotation by which a definition in a group of the community says that it may be there.
-const APPROVAL: &str = "api-approved.kubernetes.io";
 
 /// What a root schema may say if there is a status subresource.
 const ROOT_WITH_STATUS: [&str; 22] = [
@@ -75,112 +73,6 @@ fn one_of(field: &str, value: &Value, known: &[&str]) -> Option<Cause> {
         found if known.contains(&found) => None,
         _ => Some(Cause::not_supported(field, value, known)),
     }
-}
-
-/// Where objects are stored follows from these.
-fn kept_names(crd: &Value, old: &Value) -> Vec<Cause> {
-    let established = items(&old["status"]["conditions"])
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
-    [
-        ("/spec/scope", established),
-        ("/spec/names/kind", established),
-        ("/spec/group", true),
-        ("/spec/names/plural", true),
-    ]
-    .into_iter()
-    .filter(|(pointer, kept)| *kept && crd.pointer(pointer) != old.pointer(pointer))
-    .map(|(pointer, _)| {
-        let field = pointer[1..].replace('/', ".");
-        let value = crd.pointer(pointer).unwrap_or(&Value::Null);
-        Cause::invalid(field, value, "field is immutable")
-    })
-    .collect()
-}
-
-fn name_of_object(crd: &Value) -> Vec<Cause> {
-    let (spec, name) = (&crd["spec"], &crd["metadata"]["name"]);
-    let wanted = format!(
-        "{}.{}",
-        text(&spec["names"]["plural"]),
-        text(&spec["group"])
-    );
-    if text(name) == wanted {
-        return Vec::new();
-    }
-    let why = "must be spec.names.plural+\".\"+spec.group";
-    vec![Cause::invalid("metadata.name", name, why)]
-}
-
-fn validate_group(crd: &Value) -> Vec<Cause> {
-    let group = text(&crd["spec"]["group"]);
-    if group.is_empty() {
-        return vec![Cause::required("spec.group", "")];
-    }
-    let mut causes = invalid_name("spec.group", group, &names::subdomain(group));
-    if causes.is_empty() && !group.contains('.') {
-        let why = "should be a domain with at least one dot";
-        causes.push(Cause::invalid("spec.group", &group.into(), why));
-    }
-    let community = ["k8s.io", "kubernetes.io"]
-        .iter()
-        .any(|domain| group == *domain || group.ends_with(&format!(".{domain}")));
-    if !community {
-        return causes;
-    }
-    let field = format!("metadata.annotations[{APPROVAL}]");
-    let approval = &crd["metadata"]["annotations"][APPROVAL];
-    match text(approval) {
-        "" => causes.push(Cause::required(
-            field,
-            "protected groups must have approval annotation \"api-approved.kubernetes.io\", see \
-             https://github.com/kubernetes/enhancements/pull/1111",
-        )),
-        known if known.starts_with("unapproved") || known.contains("://") => {}
-        _ => {
-            let why = "protected groups must have approval annotation with either a URL or a \
-                       reason starting with \"unapproved\"";
-            causes.push(Cause::invalid(field, approval, why));
-        }
-    }
-    causes
-}
-
-/// One cause for all that is wrong with a name.
-fn invalid_name(field: &str, name: &str, problems: &[String]) -> Vec<Cause> {
-    if problems.is_empty() {
-        return Vec::new();
-    }
-    vec![Cause::invalid(field, &name.into(), problems.join(","))]
-}
-
-fn validate_names(given: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for field in ["plural", "singular", "kind", "listKind"] {
-        let value = text(&given[field]);
-        let path = format!("spec.names.{field}");
-        let problems = match field {
-            // Kinds are checked without regard to case.
-            "kind" | "listKind" => names::label_1035(&value.to_lowercase()),
-            _ => names::label_1035(value),
-        };
-        match value {
-            "" => causes.push(Cause::required(path, "")),
-            value => causes.extend(invalid_name(&path, value, &problems)),
-        }
-    }
-    let kind = text(&given["kind"]);
-    if !kind.is_empty() && given["listKind"] == kind {
-        let why = "kind and listKind may not be the same";
-        causes.push(Cause::invalid("spec.names.listKind", &kind.into(), why));
-    }
-    for list in ["shortNames", "categories"] {
-        for (index, name) in items(&given[list]).enumerate() {
-            let field = format!("spec.names.{list}[{index}]");
-            let name = text(name);
-            causes.extend(invalid_name(&field, name, &names::label_1035(name)));
-        }
-    }
-    causes
 }
 
 fn validate_versions(crd: &Value) -> Vec<Cause> {
@@ -500,9 +392,9 @@ mod tests {
         crd["metadata"]["name"] = "widgets.example.k8s.io".into();
         let field = "metadata.annotations[api-approved.kubernetes.io]";
         assert_eq!(problems(&crd, None), [format!("{field} Required")]);
-        crd["metadata"]["annotations"] = json!({APPROVAL: "yes"});
+        crd["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "yes"});
         assert_eq!(problems(&crd, None), [format!("{field} Invalid")]);
-        crd["metadata"]["annotations"] = json!({APPROVAL: "unapproved, for tests"});
+        crd["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "unapproved, for tests"});
         assert_eq!(problems(&crd, None), [""; 0]);
     }
 

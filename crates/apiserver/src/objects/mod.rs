@@ -9,6 +9,7 @@ mod autoscaling;
 mod conditions;
 mod convert;
 mod core;
+mod crd_names;
 mod crd_rules;
 mod crd_versions;
 mod crds;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::api::{self, Api};
 use crate::managed::{self, Writer};
@@ -13,6 +13,10 @@ use crate::status::{Cause, Status};
 use crate::storage::{Expected, StorageError, Stored};
 
 use super::addresses;
+use super::sameness::same_but_for_times;
+use super::system_fields::{
+    check_uid, check_version, count_generation, keep_system_fields, name_of, prepare_metadata,
+};
 
 /// How often a write that others disturb is tried again.
 const ATTEMPTS: usize = 64;
@@ -260,138 +264,6 @@ fn taken_by(kind: &Kind, name: &str, stored: &Stored) -> Status {
     Status::already_exists(kind.resource_name(), name, deleting)
 }
 
-fn prepare_metadata(kind: &Kind, namespace: Option<&str>, object: &mut Value) {
-    let metadata = &mut object["metadata"];
-    if let Some(map) = metadata.as_object_mut() {
-        for field in [
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "selfLink",
-            "generation",
-            "resourceVersion",
-            "namespace",
-        ] {
-            map.shift_remove(field);
-        }
-    }
-    let name = metadata["name"].as_str().unwrap_or_default();
-    let prefix = metadata["generateName"].as_str().unwrap_or_default();
-    if name.is_empty() && !prefix.is_empty() {
-        metadata["name"] = generated_name(prefix).into();
-    }
-    if let Some(map) = metadata.as_object_mut() {
-        map.retain(|_, value| !value.is_null());
-    }
-    if let Some(namespace) = namespace {
-        metadata["namespace"] = namespace.into();
-    }
-    metadata["uid"] = uuid::Uuid::new_v4().to_string().into();
-    metadata["creationTimestamp"] = api::now().into();
-    if kind.behaviour.generation {
-        metadata["generation"] = 1.into();
-    }
-}
-
-/// A name of at most 63 characters: the prefix, cut, and five random characters.
-fn generated_name(prefix: &str) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut name: String = prefix.chars().take(58).collect();
-    name.extend((0..5).map(|_| {
-        let index = rand::random_range(0..ALPHABET.len());
-        char::from(ALPHABET[index])
-    }));
-    name
-}
-
-/// The uid that a client names must be that of the object.
-fn check_uid(kind: &Kind, old: &Value, new: &Value, precondition: bool) -> Result<(), Status> {
-    let (given, is) = (&new["metadata"]["uid"], &old["metadata"]["uid"]);
-    if given.as_str().is_none_or(str::is_empty) || given == is {
-        return Ok(());
-    }
-    if precondition {
-        let why =
-            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
-        return Err(Status::conflict(kind.resource_name(), name_of(old), why));
-    }
-    // Kubernetes checks metadata twice and reports what it finds each time.
-    let cause = Cause::invalid("metadata.uid", given, "field is immutable");
-    let causes = vec![cause.clone(), cause];
-    Err(Status::invalid(kind.kind_name(), name_of(old), causes))
-}
-
-/// The resourceVersion that a client names must be that of the object. Some kinds need one.
-fn check_version(kind: &Kind, stored: &Stored, old: &Value, new: &Value) -> Result<(), Status> {
-    let version = new["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default();
-    if matches!(version, "" | "0") {
-        if !kind.behaviour.update_needs_version {
-            return Ok(());
-        }
-        let why = "must be specified for an update";
-        let cause = Cause::invalid("metadata.resourceVersion", &0.into(), why);
-        return Err(Status::invalid(
-            kind.resource_name(),
-            name_of(old),
-            vec![cause],
-        ));
-    }
-    if version.parse::<u64>().is_err() {
-        let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
-        return Err(Status::bad_request(why));
-    }
-    if version != stored.revision.to_string() {
-        return Err(Status::stale(kind.resource_name(), name_of(old)));
-    }
-    Ok(())
-}
-
-fn keep_system_fields(new: &mut Value, old: &Value) {
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "resourceVersion",
-    ] {
-        let was = old["metadata"].get(field).cloned();
-        match (was, new["metadata"].as_object_mut()) {
-            (Some(was), Some(metadata)) => {
-                metadata.insert(field.to_owned(), was);
-            }
-            (None, Some(metadata)) => {
-                metadata.shift_remove(field);
-            }
-            (_, None) => {}
-        }
-    }
-    if let Some(metadata) = new["metadata"].as_object_mut() {
-        metadata.shift_remove("selfLink");
-        metadata.retain(|_, value| !value.is_null());
-    }
-}
-
-/// The generation counts changes of the desired state: of everything but metadata and status
-/// where the status is written separately, else of everything but metadata.
-fn count_generation(kind: &Kind, new: &mut Value, old: &Value) {
-    if !kind.behaviour.generation {
-        return;
-    }
-    let ignored: &[&str] = if kind.has_status() {
-        &["metadata", "status"]
-    } else {
-        &["metadata"]
-    };
-    if !same_fields(new, old, ignored) {
-        let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
-        new["metadata"]["generation"] = (generation + 1).into();
-    }
-}
-
 fn problems(kind: &Kind, new: &Value, update: Option<(&Value, Option<&str>)>) -> Vec<Cause> {
     let mut causes = objects::validate_metadata(kind, &new["metadata"]);
     if let Some((old, subresource)) = update {
@@ -420,78 +292,4 @@ pub fn is_ready_to_go(kind: &Kind, object: &Value) -> bool {
     let content = kind.is("", "Namespace") && held(&object["spec"]["finalizers"]);
     let waits = grace > 0 || held(&metadata["finalizers"]) || content;
     !metadata["deletionTimestamp"].is_null() && !waits
-}
-
-/// Whether two versions of an object differ in nothing but what changes when nothing changes: the
-/// times in managed fields.
-fn same_but_for_times(one: &Value, other: &Value) -> bool {
-    same_fields(one, other, &["metadata"])
-        && same_fields(&one["metadata"], &other["metadata"], &["managedFields"])
-        && match (managers(one), managers(other)) {
-            (Some(one), Some(other)) => {
-                one.len() == other.len()
-                    && one
-                        .iter()
-                        .zip(other)
-                        .all(|(a, b)| same_fields(a, b, &["time"]))
-            }
-            (one, other) => one == other,
-        }
-}
-
-fn managers(object: &Value) -> Option<&Vec<Value>> {
-    object["metadata"]["managedFields"].as_array()
-}
-
-/// Whether two values have the same fields but for some.
-fn same_fields(one: &Value, other: &Value, ignored: &[&str]) -> bool {
-    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else {
-        return one == other;
-    };
-    let counted = |name: &String| !ignored.contains(&name.as_str());
-    let count = |map: &Map<String, Value>| map.keys().filter(|name| counted(name)).count();
-    count(one) == count(other)
-        && one
-            .iter()
-            .filter(|(name, _)| counted(name))
-            .all(|(name, value)| other.get(name) == Some(value))
-}
-
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_version_that_differs_in_times_alone_is_the_same() {
-        let object = |data: &str, manager: &str, time: &str| {
-            json!({
-                "metadata": {"name": "a", "managedFields": [{"manager": manager, "time": time}]},
-                "data": data,
-            })
-        };
-        let old = object("1", "me", "2001-01-01T00:00:00Z");
-        for (new, same) in [
-            (object("1", "me", "2002-01-01T00:00:00Z"), true),
-            (object("2", "me", "2001-01-01T00:00:00Z"), false),
-            (object("1", "you", "2001-01-01T00:00:00Z"), false),
-            (json!({"metadata": {"name": "a"}, "data": "1"}), false),
-            (json!({"metadata": old["metadata"]}), false),
-        ] {
-            assert_eq!(same_but_for_times(&new, &old), same, "{new}");
-            assert_eq!(same_but_for_times(&old, &new), same, "{new}");
-        }
-    }
-
-    #[test]
-    fn generated_names_fit_into_a_label() {
-        let name = generated_name(&"x".repeat(80));
-        assert_eq!(name.len(), 63);
-        assert_ne!(generated_name("a-"), generated_name("a-"));
-    }
 }
