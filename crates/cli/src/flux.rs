@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
 use kube::Client;
-use nico_health::collect::{Scope, collect};
+use nico_health::collect::{Scope, Wanted, collect};
 use nico_health::diagnose::diagnose;
 use nico_health::flux::status::{self, FluxReport};
 use nico_health::flux::{reconcile, why};
@@ -186,7 +186,8 @@ async fn look(
 ) -> FluxReport {
     let scope = Scope {
         namespace,
-        layers: vec![Layer::Flux],
+        wanted: Wanted::Alone(Layer::Flux),
+        is_closer: false,
         timeout: arguments.looking.timeout,
     };
     let collected = collect(client, &scope).await;
@@ -207,7 +208,8 @@ async fn explain(arguments: &WhyArguments) -> anyhow::Result<u8> {
     let (client, _) = arguments.connection.open_everywhere().await?;
     let scope = Scope {
         namespace: None,
-        layers: vec![],
+        wanted: Wanted::Layers(vec![]),
+        is_closer: false,
         timeout: arguments.looking.timeout,
     };
     let collected = collect(&client, &scope).await;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
 use kube::Client;
-use nico_health::collect::{Scope, collect};
+use nico_health::collect::{Scope, Wanted, collect};
 use nico_health::diagnose::diagnose;
 use nico_health::issue::{Layer, Severity};
 use nico_health::report::{Report, changes, prometheus, redact, text};
@@ -35,9 +35,15 @@ const THRESHOLDS: &str = ".nico.yaml";
 pub(crate) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// Look at this layer only; can be given more than once.
+    /// Look at this layer only, and at what explains its issues; can be given more than once.
     #[arg(long, value_name = "LAYER", value_parser = layer)]
     layer: Vec<Layer>,
+    /// Look closer: ask kubelets how full volumes are, and read the logs of tunnels.
+    ///
+    /// One request more for each Node that has volumes, with the right to get `nodes/proxy`, and one
+    /// for each Pod of a tunnel, with the right to get `pods/log`.
+    #[arg(long)]
+    closer: bool,
     /// How the answer is written.
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
@@ -113,7 +119,8 @@ async fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
         client,
         scope: Scope {
             namespace,
-            layers: vec![],
+            wanted: Wanted::Layers(arguments.layer.clone()),
+            is_closer: arguments.closer,
             timeout: arguments.looking.timeout,
         },
         thresholds,

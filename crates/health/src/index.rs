@@ -1,26 +1,20 @@
 //! Which objects belong together, found once for all detectors.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::facts::flux::FluxObject;
-use crate::facts::meta::Object;
 use crate::facts::network::Service;
-use crate::facts::node::{Event, Node};
+use crate::facts::node::Event;
 use crate::facts::pod::{Pod, is_selected};
-use crate::facts::workload::{WorkloadSpec, WorkloadStatus};
+use crate::facts::workload::Workload;
 use crate::issue::ObjectRef;
 use crate::world::World;
-
-/// A Deployment, StatefulSet or DaemonSet.
-pub type Workload = Object<WorkloadSpec, WorkloadStatus>;
 
 /// Which objects of a world belong together.
 pub struct Index<'a> {
     world: &'a World,
-    nodes: HashMap<&'a str, &'a Node>,
     pods_by_workload: HashMap<ObjectRef, Vec<&'a Pod>>,
     pods_by_node: HashMap<&'a str, Vec<&'a Pod>>,
-    workloads: HashMap<ObjectRef, &'a Workload>,
     flux: BTreeMap<ObjectRef, &'a dyn FluxObject>,
     ready_endpoints: HashMap<(&'a str, &'a str), usize>,
     events: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Event>>,
@@ -31,17 +25,12 @@ impl<'a> Index<'a> {
     pub fn new(world: &'a World) -> Self {
         let mut index = Self {
             world,
-            nodes: HashMap::new(),
             pods_by_workload: HashMap::new(),
             pods_by_node: HashMap::new(),
-            workloads: HashMap::new(),
             flux: BTreeMap::new(),
             ready_endpoints: HashMap::new(),
             events: HashMap::new(),
         };
-        for node in &world.nodes {
-            index.nodes.insert(&node.metadata.name, node);
-        }
         for pod in &world.pods {
             if let Some(workload) = workload_of(pod) {
                 index
@@ -57,9 +46,6 @@ impl<'a> Index<'a> {
                     .or_default()
                     .push(pod);
             }
-        }
-        for workload in index.all_workloads() {
-            index.workloads.insert(workload.reference(), workload);
         }
         for object in all_flux(world) {
             index.flux.insert(object.reference(), object);
@@ -81,16 +67,6 @@ impl<'a> Index<'a> {
             index.events.entry(key).or_default().push(event);
         }
         index
-    }
-
-    /// A Node.
-    pub fn node(&self, name: &str) -> Option<&'a Node> {
-        self.nodes.get(name).copied()
-    }
-
-    /// A Deployment, StatefulSet or DaemonSet.
-    pub fn workload(&self, reference: &ObjectRef) -> Option<&'a Workload> {
-        self.workloads.get(reference).copied()
     }
 
     /// All Deployments, StatefulSets and DaemonSets.
@@ -160,14 +136,6 @@ impl<'a> Index<'a> {
             let labels = &workload.spec.template.metadata.labels;
             workload.metadata.namespace == namespace && is_selected(labels, selector)
         })
-    }
-
-    /// Nodes on which no Pods are to be now, and their Pods with them, because somebody empties
-    /// them.
-    pub fn drained_nodes(&self) -> HashSet<&'a str> {
-        let nodes = self.world.nodes.iter();
-        let cordoned = nodes.filter(|node| node.spec.unschedulable);
-        cordoned.map(|node| node.metadata.name.as_str()).collect()
     }
 }
 

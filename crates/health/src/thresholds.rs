@@ -41,6 +41,10 @@ pub struct Thresholds {
     pub certificate_warning_days: i64,
     /// Days for which a certificate is still valid: critical.
     pub certificate_critical_days: i64,
+    /// How full a volume is, in percent: a warning.
+    pub volume_warning_percent: u64,
+    /// How full a volume is, in percent: critical.
+    pub volume_critical_percent: u64,
     /// A degraded volume.
     pub volume_degraded: Span,
     /// A volume that is being attached.
@@ -93,6 +97,8 @@ impl Default for Thresholds {
             certificate_not_ready: Span::hours(1),
             certificate_warning_days: 30,
             certificate_critical_days: 7,
+            volume_warning_percent: 80,
+            volume_critical_percent: 90,
             volume_degraded: Span::minutes(15),
             volume_attaching: Span::minutes(10),
             flux_progressing: Span::minutes(15),

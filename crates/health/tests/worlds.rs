@@ -1,99 +1,19 @@
-//! Each world is a file in `worlds`: what is expected, then the objects as the API gives them.
-//!
-//! An issue is written as `severity detector object`, with `because object` when another issue
-//! explains it. All issues of a world are expected, in the order in which they are reported.
+//! Each world has the issues that it is to show, whichever part of it is asked about.
+
+mod fixture;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
+use fixture::{cases, line, lines, only_what_is_needed};
 use nico_health::detect;
-use nico_health::diagnose::diagnose;
-use nico_health::report::{Report, Status};
-use nico_health::thresholds::Thresholds;
-use nico_health::world::World;
-use serde::Deserialize;
-use serde_json::Value;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expected {
-    /// What the world shows, for who reads it.
-    #[serde(rename = "about")]
-    _about: String,
-    now: jiff::Timestamp,
-    issues: Vec<String>,
-    /// What the API server says of itself.
-    #[serde(default)]
-    checks: Vec<String>,
-    /// The section `health` of `.nico.yaml`.
-    #[serde(default)]
-    health: Thresholds,
-}
-
-struct Case {
-    name: String,
-    expected: Expected,
-    report: Report,
-}
-
-fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/worlds");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .expect("the folder is there")
-        .map(|entry| entry.expect("it can be read").path())
-        .collect();
-    paths.sort();
-    paths.into_iter().map(|path| case(&path)).collect()
-}
-
-fn case(path: &Path) -> Case {
-    let name = path
-        .file_stem()
-        .expect("it has a name")
-        .to_string_lossy()
-        .into_owned();
-    let text = fs::read_to_string(path).expect("it can be read");
-    let mut documents = text.split("\n---\n");
-    let expected = documents.next().expect("there is a first document");
-    let expected: Expected =
-        serde_saphyr::from_str(expected).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let objects: Vec<Value> = documents
-        .map(|text| serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}")))
-        .collect();
-    let world = World {
-        checks: Some(Ok(expected.checks.clone())),
-        ..World::default()
-    };
-    let (world, others) = world.with_objects(objects);
-    assert!(others.is_empty(), "{name}: no detector looks at {others:?}");
-    let report = diagnose(&world, &[], &expected.health, expected.now);
-    Case {
-        name,
-        expected,
-        report,
-    }
-}
-
-fn lines(report: &Report) -> Vec<String> {
-    let lines = report.issues.iter().map(|issue| {
-        let because = issue.cause.as_ref();
-        let because = because.map_or(String::new(), |cause| format!(" because {}", cause.object));
-        format!(
-            "{} {} {}{because}",
-            issue.severity.word(),
-            issue.id,
-            issue.object
-        )
-    });
-    lines.collect()
-}
+use nico_health::issue::{Layer, Severity};
+use nico_health::report::Status;
 
 #[test]
 fn each_world_has_the_issues_that_are_expected_and_no_others() {
     let mut wrong = vec![];
     for case in cases() {
-        let found = lines(&case.report);
+        let found = lines(&case.judge(&case.world(), &[]));
         if found != case.expected.issues {
             let (found, expected) = (found.join("\n    "), case.expected.issues.join("\n    "));
             wrong.push(format!(
@@ -107,10 +27,10 @@ fn each_world_has_the_issues_that_are_expected_and_no_others() {
 
 #[test]
 fn each_detector_has_a_world() {
-    let shown: BTreeSet<String> = cases()
+    let shown: BTreeSet<&str> = cases()
         .iter()
-        .flat_map(|case| &case.report.issues)
-        .map(|issue| issue.id.to_owned())
+        .flat_map(|case| case.judge(&case.world(), &[]).issues)
+        .map(|issue| issue.id)
         .collect();
     let missing: Vec<&str> = detect::all()
         .into_iter()
@@ -123,20 +43,81 @@ fn each_detector_has_a_world() {
 #[test]
 fn worlds_that_are_healthy_say_so_and_others_do_not() {
     for case in cases() {
-        let is_healthy = case.report.status == Status::Healthy;
-        assert_eq!(
-            is_healthy,
-            case.name.starts_with("healthy-"),
-            "{}",
-            case.name
-        );
-        let worst = case.report.issues.iter().map(|issue| issue.severity).max();
+        let report = case.judge(&case.world(), &[]);
+        let is_healthy = report.status == Status::Healthy;
+        assert_eq!(is_healthy, case.is_healthy(), "{}", case.name);
+        let worst = report.issues.iter().map(|issue| issue.severity).max();
         let expected = worst.map_or(0, |severity| severity as u8 + 1);
-        assert_eq!(
-            case.report.exit_code(nico_health::issue::Severity::Warning),
-            expected,
-            "{}",
-            case.name
-        );
+        let found = report.exit_code(Severity::Warning);
+        assert_eq!(found, expected, "{}", case.name);
+    }
+}
+
+/// What is read for a layer is enough: its issues and their reasons are those that are found when
+/// everything is read.
+#[test]
+fn a_layer_alone_has_the_same_issues_for_the_same_reasons() {
+    for case in cases() {
+        let all = case.judge(&case.world(), &[]);
+        for layer in Layer::ALL {
+            let read = only_what_is_needed(&case.objects, layer);
+            let found = case.judge(&case.world_of(read), &[layer]);
+            let of_layer = |report: &nico_health::report::Report| -> BTreeSet<String> {
+                let own = report.issues.iter().filter(|issue| issue.layer == layer);
+                own.map(line).collect()
+            };
+            let (found_lines, expected) = (of_layer(&found), of_layer(&all));
+            assert_eq!(found_lines, expected, "{} of {}", layer.name(), case.name);
+            for issue in &found.issues {
+                let is_named = |cause: &nico_health::report::Cause| {
+                    found.issues.iter().any(|one| one.object == cause.object)
+                };
+                let message = format!("{}: {}", case.name, line(issue));
+                assert!(issue.cause.as_ref().is_none_or(is_named), "{message}");
+            }
+        }
+    }
+}
+
+/// The documentation's list of the failures that this was made for is complete and true.
+#[test]
+fn each_failure_of_the_list_is_found_in_its_worlds_or_has_a_reason() {
+    const FAILURES: usize = 38;
+    let page = include_str!("../../../docs/health.md");
+    let (_, list) = page
+        .split_once("## The failures that it was made for")
+        .expect("the list is there");
+    let rows = list.lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+        .filter(|row: &Vec<&str>| row[0].parse::<usize>().is_ok())
+        .collect();
+    let numbers: Vec<usize> = rows.iter().flat_map(|row| row[0].parse()).collect();
+    assert_eq!(numbers, (1..=FAILURES).collect::<Vec<_>>());
+    let cases = cases();
+    for row in rows {
+        let [number, _, detectors, worlds] = row[..] else {
+            panic!("four columns: {row:?}");
+        };
+        if detectors == "not visible" {
+            assert!(worlds.len() > 10, "{number} has no reason");
+            continue;
+        }
+        let names = |cell: &str| -> BTreeSet<String> {
+            let names = cell.split(", ").map(|name| name.trim_matches('`'));
+            names.map(str::to_owned).collect()
+        };
+        let mut shown = BTreeSet::new();
+        for world in names(worlds) {
+            let case = cases.iter().find(|case| case.name == world);
+            let case = case.unwrap_or_else(|| panic!("{number}: there is no world {world}"));
+            let report = case.judge(&case.world(), &[]);
+            let found: BTreeSet<String> =
+                report.issues.iter().map(|one| one.id.to_owned()).collect();
+            assert!(!found.is_disjoint(&names(detectors)), "{number}: {world}");
+            shown.extend(found);
+        }
+        let missing: Vec<String> = names(detectors).difference(&shown).cloned().collect();
+        assert!(missing.is_empty(), "{number}: no world shows {missing:?}");
     }
 }

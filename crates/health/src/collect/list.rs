@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::world::{Kind, Kinded, Outcome, Reach, Reading};
+use crate::world::{Kind, Listed, Outcome, Reach, Reading};
 
 /// Objects on one page. A page is in memory as a whole, as text; a Pod has some 5 to 10 KB.
 const PAGE: u32 = 2500;
@@ -68,7 +68,7 @@ pub(crate) enum AskError {
 /// All objects of a kind that a question is about.
 pub(crate) async fn list<T>(client: &Client, kind: &'static Kind, question: Question) -> Reading<T>
 where
-    T: DeserializeOwned + Kinded,
+    T: DeserializeOwned + Listed,
 {
     let namespace = question.namespace.as_deref();
     match (kind.reach, namespace) {
@@ -92,7 +92,7 @@ async fn list_in<T>(
     question: &Question,
 ) -> Reading<T>
 where
-    T: DeserializeOwned + Kinded,
+    T: DeserializeOwned + Listed,
 {
     for version in versions(kind, question.served.as_deref()) {
         let path = path(kind, version, namespace);
@@ -115,7 +115,7 @@ async fn pages<T>(
     question: &Question,
 ) -> Reading<T>
 where
-    T: DeserializeOwned + Kinded,
+    T: DeserializeOwned + Listed,
 {
     let mut items = vec![];
     let mut malformed = vec![];
@@ -140,10 +140,12 @@ where
             }
         }
     }
-    Reading {
+    let mut reading = Reading {
         items,
         outcome: Outcome::Known { malformed },
-    }
+    };
+    reading.sort();
+    reading
 }
 
 async fn page<T>(
@@ -155,7 +157,7 @@ async fn page<T>(
     malformed: &mut Vec<String>,
 ) -> Result<Page<T>, AskError>
 where
-    T: DeserializeOwned + Kinded,
+    T: DeserializeOwned + Listed,
 {
     let request = kube::core::Request::new(path)
         .list(parameters)

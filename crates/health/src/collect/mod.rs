@@ -1,8 +1,10 @@
 //! Reads the cluster once, into a [`World`]. Nothing is ever written.
 //!
 //! A few lists in parallel, never one call for each namespace. What is not served is known from one
-//! look at the API groups and costs no request. [`list`] reads the objects of one kind.
+//! look at the API groups and costs no request. [`list`] reads the objects of one kind; [`closer`]
+//! asks, when it is wanted, what no list says.
 
+mod closer;
 pub mod list;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ use kube::Client;
 use serde::Deserialize;
 
 use crate::issue::Layer;
-use crate::world::{Fill, KINDS, Kind, Outcome, Turn, World, ask};
+use crate::needs::is_needed;
+use crate::world::{Fill, Kind, Outcome, Turn, World, ask};
 use list::{AskError, Question};
 
 /// How many lists are read at once.
@@ -26,10 +29,23 @@ const AT_ONCE: usize = 8;
 pub struct Scope {
     /// One namespace, with what has none and what a namespace depends on; all when there is none.
     pub namespace: Option<String>,
-    /// The layers whose kinds are read; all when it is empty.
-    pub layers: Vec<Layer>,
+    /// What is to be known.
+    pub wanted: Wanted,
+    /// Whether also to ask what no list says: how full volumes are, one request for each Node that
+    /// has some, and what tunnels say of their connections, one for each Pod of theirs.
+    pub is_closer: bool,
     /// How long one answer may take.
     pub timeout: Duration,
+}
+
+/// Which kinds are read.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// Those by which some layers are judged, and those that explain what is found there; all when
+    /// no layer is named.
+    Layers(Vec<Layer>),
+    /// Those of one layer, for who only wants to list them.
+    Alone(Layer),
 }
 
 /// What was read, and how much was asked for that.
@@ -81,37 +97,59 @@ pub async fn collect(client: &Client, scope: &Scope) -> Collected {
         let why = groups
             .err()
             .map_or_else(String::new, |error| error.to_string());
-        world.nothing_read(&Outcome::Failed(why));
+        world.forget(|_| true, &Outcome::Failed(why));
         return Collected {
             world,
             requests: requests.load(Ordering::Relaxed),
         };
     }
-    let is_wanted = |kind: &Kind| scope.layers.is_empty() || scope.layers.contains(&kind.layer);
-    let first = KINDS
-        .iter()
-        .filter(|kind| matches!(kind.turn, Turn::First) && is_wanted(kind));
+    let first = scope.unread(&world, |kind| matches!(kind.turn, Turn::First));
     read(client, first, &question, &groups, &mut world).await;
-    let then: Vec<&'static Kind> = KINDS
-        .iter()
-        .filter(|kind| is_wanted(kind))
-        .filter(|kind| matches!(kind.turn, Turn::IfNeeded(is_needed) if is_needed(&world)))
-        .collect();
-    read(client, then.into_iter(), &question, &groups, &mut world).await;
+    // What was read can call for more, and that for more again.
+    loop {
+        let then = scope.unread(&world, |kind| match kind.turn {
+            Turn::First => true,
+            Turn::IfNeeded(is_needed) => is_needed(&world),
+        });
+        if then.is_empty() {
+            break;
+        }
+        read(client, then, &question, &groups, &mut world).await;
+    }
+    if scope.is_closer {
+        world.closer = closer::look(client, &question, &world).await;
+    }
     Collected {
         world,
         requests: requests.load(Ordering::Relaxed),
     }
 }
 
+impl Scope {
+    /// The kinds that are to be read and were not yet.
+    fn unread(&self, world: &World, is_due: impl Fn(&Kind) -> bool) -> Vec<&'static Kind> {
+        let is_wanted = |kind: &Kind| match &self.wanted {
+            Wanted::Layers(layers) => is_needed(kind, layers, world),
+            Wanted::Alone(layer) => kind.layer == *layer,
+        };
+        world
+            .outcomes()
+            .filter(|(kind, outcome, _)| {
+                **outcome == Outcome::NotAsked && is_due(kind) && is_wanted(kind)
+            })
+            .map(|(kind, _, _)| kind)
+            .collect()
+    }
+}
+
 async fn read(
     client: &Client,
-    kinds: impl Iterator<Item = &'static Kind>,
+    kinds: Vec<&'static Kind>,
     question: &Question,
     groups: &Result<BTreeMap<String, Vec<String>>, AskError>,
     world: &mut World,
 ) {
-    let asked = kinds.map(|kind| {
+    let asked = kinds.into_iter().map(|kind| {
         let served = match groups {
             // The core group is in no list of groups.
             Ok(_) | Err(_) if kind.group.is_empty() => None,

@@ -189,14 +189,18 @@ mod tests {
     fn every_detector_is_explained_in_the_documentation() {
         let page = include_str!("../../../../docs/health.md");
         for detector in all() {
+            let Detector {
+                id,
+                finds,
+                severity,
+                fix,
+                ..
+            } = detector;
+            let row = format!("| `{id}` | {finds} | {severity} | {fix} |");
             assert!(
-                page.contains(&format!("`{}`", detector.id)),
-                "{}",
-                detector.id
+                page.lines().any(|line| line == row),
+                "the page has no\n{row}"
             );
-            for text in [detector.finds, detector.severity, detector.fix] {
-                assert!(!text.trim().is_empty(), "{}", detector.id);
-            }
         }
     }
 }

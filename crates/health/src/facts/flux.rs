@@ -47,16 +47,6 @@ pub struct KustomizationSpec {
     /// What must be ready before.
     #[serde(deserialize_with = "null_is_default")]
     pub depends_on: Vec<Reference>,
-    /// How encrypted files are read.
-    pub decryption: Option<Decryption>,
-}
-
-/// How encrypted files are read.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Decryption {
-    /// The Secret with the keys.
-    pub secret_ref: Option<Reference>,
 }
 
 /// A chart that is kept installed.
@@ -94,8 +84,6 @@ pub struct Chart {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ChartSpec {
-    /// Its name or path.
-    pub chart: String,
     /// Where it comes from.
     pub source_ref: Reference,
 }
@@ -125,12 +113,6 @@ pub struct FluxStatus {
     pub artifact: Option<Artifact>,
     /// The revision of a Kustomization that is applied.
     pub last_applied_revision: String,
-    /// The revision that was tried last.
-    pub last_attempted_revision: String,
-    /// For which generation of the spec a HelmRelease was tried last.
-    pub last_attempted_generation: Option<i64>,
-    /// How often in a row an action failed.
-    pub failures: i64,
     /// The HelmChart of a HelmRelease, as `namespace/name`.
     pub helm_chart: String,
     /// What a Kustomization has applied.

@@ -144,6 +144,11 @@ impl<P, S> Object<P, S> {
 }
 
 impl Metadata {
+    /// The namespace and the name.
+    pub fn place(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
     /// A label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.get(name).map(String::as_str)

@@ -17,7 +17,7 @@ pub type Ingress = Object<IngressSpec, IngressStatus>;
 pub type Gateway = Object<Nothing, GatewayStatus>;
 
 /// An HTTPRoute.
-pub type HttpRoute = Object<Nothing, RouteStatus>;
+pub type HttpRoute = Object<RouteSpec, RouteStatus>;
 
 /// What is behind a Service.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -138,6 +138,15 @@ pub struct Listener {
     /// Its conditions.
     #[serde(deserialize_with = "null_is_default")]
     pub conditions: Vec<Condition>,
+}
+
+/// What a route is to be.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RouteSpec {
+    /// The Gateways that are to take it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub parent_refs: Vec<ParentReference>,
 }
 
 /// How a route is.

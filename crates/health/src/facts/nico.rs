@@ -1,8 +1,10 @@
 //! The objects of NICO, as far as their health goes.
 
+use jiff::Timestamp;
+use nico_api::labels;
 use serde::Deserialize;
 
-use super::meta::{Condition, Object, null_is_default};
+use super::meta::{Condition, Object, condition, null_is_default};
 
 /// A Machine.
 pub type Machine = Object<MachineSpec, NicoStatus>;
@@ -27,8 +29,6 @@ pub struct MachineSpec {
 pub struct ConfigurationSpec {
     /// The machine.
     pub machine_ref: MachineReference,
-    /// Whether the machine is not to be changed now.
-    pub hold: bool,
 }
 
 /// A machine by its name.
@@ -64,18 +64,48 @@ pub struct NicoStatus {
 
 /// What a rollout does.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Rollout {
     /// In words.
     pub message: Option<String>,
-    /// The machines in hand.
-    #[serde(deserialize_with = "null_is_default")]
-    pub current: Vec<String>,
+    /// Machines that are done.
+    pub updated: i64,
+    /// All machines.
+    pub total: i64,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
 }
 
 impl<P> Object<P, NicoStatus> {
     /// Whether the controller has seen the newest spec.
     pub fn is_observed(&self) -> bool {
         self.metadata.generation.unwrap_or(0) <= self.status.observed_generation.unwrap_or(i64::MAX)
+    }
+}
+
+impl Configuration {
+    /// Whether nothing more is tried, or a rollout failed on it.
+    pub fn is_given_up(&self) -> bool {
+        let stalled = condition(&self.status.conditions, "Stalled");
+        let failed = self.metadata.annotation(labels::FAILED_ROLLOUT);
+        stalled.is_some_and(Condition::is_true) || failed.is_some()
+    }
+
+    /// Whether it is on its way to what it should be.
+    pub fn is_under_way(&self) -> bool {
+        const REASONS: &[&str] = &[
+            "Pending",
+            "InProgress",
+            "Resolved",
+            "Evaluated",
+            "Built",
+            "Copied",
+            "Activated",
+            "Staged",
+            "Removing",
+            "MachineInMaintenance",
+        ];
+        let ready = condition(&self.status.conditions, "Ready");
+        !self.is_given_up() && ready.is_some_and(|ready| REASONS.contains(&ready.reason.as_str()))
     }
 }

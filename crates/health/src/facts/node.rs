@@ -95,9 +95,6 @@ pub struct NodeInfo {
     pub kubelet_version: String,
     /// The operating system, such as `Talos (v1.12.0)`.
     pub os_image: String,
-    /// Differs after each start.
-    #[serde(rename = "bootID")]
-    pub boot_id: String,
 }
 
 /// How a Namespace is.

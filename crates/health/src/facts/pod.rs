@@ -16,22 +16,9 @@ pub type Pod = Object<PodSpec, PodStatus>;
 pub struct PodSpec {
     /// The Node that it is on; empty while it is on none.
     pub node_name: String,
-    /// Its init containers.
-    #[serde(deserialize_with = "null_is_default")]
-    pub init_containers: Vec<Container>,
     /// What is mounted.
     #[serde(deserialize_with = "null_is_default")]
     pub volumes: Vec<Volume>,
-}
-
-/// A container as it is to be.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Container {
-    /// Its name.
-    pub name: String,
-    /// `Always` for a sidecar among the init containers.
-    pub restart_policy: Option<String>,
 }
 
 /// Something that is mounted, as far as it comes from another object.

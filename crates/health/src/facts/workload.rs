@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::meta::{Condition, Metadata, Object, null_is_default};
+use super::meta::{Condition, Metadata, Nothing, Object, null_is_default};
+
+/// A Deployment, StatefulSet or DaemonSet.
+pub type Workload = Object<WorkloadSpec, WorkloadStatus>;
 
 /// A Deployment.
 pub type Deployment = Object<WorkloadSpec, WorkloadStatus>;
@@ -17,7 +20,7 @@ pub type StatefulSet = Object<WorkloadSpec, WorkloadStatus>;
 pub type DaemonSet = Object<WorkloadSpec, WorkloadStatus>;
 
 /// A Job.
-pub type Job = Object<JobSpec, JobStatus>;
+pub type Job = Object<Nothing, JobStatus>;
 
 /// A PodDisruptionBudget.
 pub type DisruptionBudget = Object<BudgetSpec, BudgetStatus>;
@@ -32,17 +35,6 @@ pub struct WorkloadSpec {
     pub paused: bool,
     /// How Pods are made.
     pub template: Template,
-    /// How Pods are replaced.
-    pub strategy: Strategy,
-}
-
-/// How Pods are replaced.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Strategy {
-    /// `RollingUpdate` or `Recreate`.
-    #[serde(rename = "type")]
-    pub kind: String,
 }
 
 /// How Pods are made.
@@ -72,20 +64,10 @@ pub struct WorkloadStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What is to be done once.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct JobSpec {
-    /// Whether it is not to be done now.
-    pub suspend: bool,
-}
-
 /// How that goes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobStatus {
-    /// When it began.
-    pub start_time: Option<Timestamp>,
     /// When it was done.
     pub completion_time: Option<Timestamp>,
     /// Its conditions.
@@ -136,6 +118,12 @@ impl Object<WorkloadSpec, WorkloadStatus> {
             "StatefulSet" => self.status.ready_replicas,
             _ => self.status.available_replicas,
         }
+    }
+
+    /// Whether its Pods are the inner end of a tunnel into the cluster.
+    pub fn is_tunnel(&self) -> bool {
+        let mut labels = self.spec.template.metadata.labels.values();
+        self.metadata.name.contains("cloudflared") || labels.any(|value| value == "cloudflared")
     }
 
     /// Whether its controller has seen the newest spec; what it says of an older one is not about

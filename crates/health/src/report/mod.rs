@@ -8,12 +8,11 @@ pub mod prometheus;
 pub mod redact;
 pub mod text;
 
-use std::ops::Add;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::issue::{Layer, ObjectRef, Severity};
+use crate::ongoing::Ongoing;
 
 /// What is wrong with a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +27,8 @@ pub struct Report {
     pub layers: Vec<LayerReport>,
     /// The issues, what to look at first at the front, each root followed by what it explains.
     pub issues: Vec<ReportedIssue>,
+    /// What is under way and nothing to worry about.
+    pub ongoing: Vec<Ongoing>,
 }
 
 /// How something is.
@@ -146,20 +147,6 @@ impl Status {
             Self::Critical => "critical",
             Self::Unknown => "unknown",
             Self::Absent => "absent",
-        }
-    }
-}
-
-impl Add for Summary {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            total: self.total + other.total,
-            healthy: self.healthy + other.healthy,
-            warnings: self.warnings + other.warnings,
-            critical: self.critical + other.critical,
-            unknown: self.unknown + other.unknown,
         }
     }
 }

@@ -60,6 +60,9 @@ pub fn rewrite(report: &mut Report, with: fn(&str) -> String) {
         issue.message = with(&issue.message);
         issue.fix = with(&issue.fix);
     }
+    for ongoing in &mut report.ongoing {
+        ongoing.message = with(&ongoing.message);
+    }
     for layer in &mut report.layers {
         for gap in &mut layer.gaps {
             gap.why = with(&gap.why);

@@ -1,5 +1,6 @@
 //! A report for people: the one thing to fix first, the layers, then the rest.
 
+use jiff::Timestamp;
 use nico_terminal::tree::{Branch, Line, Span, Tone, list, set};
 
 use crate::detect::words;
@@ -7,7 +8,7 @@ use crate::issue::Severity;
 
 use super::{LayerReport, Report, ReportedIssue, Status};
 
-/// How many names of what an issue explains are told.
+/// How many are told of what there is much of.
 const NAMED: usize = 3;
 
 /// The report in lines no wider than `width` where text can be broken.
@@ -32,6 +33,7 @@ fn body(report: &Report, width: usize) -> Vec<Line> {
         lines.extend(list("", &[Span::new(Tone::Strong, "Fix first:")], width));
         lines.extend(issue(report, first, width));
     }
+    lines.extend(ongoing(report, width));
     lines.push(Line::default());
     lines.extend(layers(report, width));
     let rest: Vec<&ReportedIssue> = report.roots().skip(1).collect();
@@ -43,6 +45,32 @@ fn body(report: &Report, width: usize) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// What is under way: that somebody works on something is worth to be known before it is "fixed".
+fn ongoing(report: &Report, width: usize) -> Vec<Line> {
+    if report.ongoing.is_empty() {
+        return vec![];
+    }
+    let mut lines = vec![Line::default()];
+    lines.extend(list("", &[Span::new(Tone::Strong, "Under way:")], width));
+    for one in report.ongoing.iter().take(NAMED) {
+        let title = format!("{}{}", one.object, since(report, one.since));
+        lines.extend(list("○ ", &[Span::new(Tone::Busy, title)], width));
+        lines.extend(list("  ", &[Span::from(one.message.as_str())], width));
+    }
+    if let more @ 1.. = report.ongoing.len().saturating_sub(NAMED) {
+        let more = format!("and {more} more");
+        lines.extend(list("  ", &[Span::new(Tone::Faint, more)], width));
+    }
+    lines
+}
+
+/// How long something lasts, where that is known.
+fn since(report: &Report, since: Option<Timestamp>) -> String {
+    since.map_or(String::new(), |since| {
+        format!(", for {}", words(report.timestamp.duration_since(since)))
+    })
 }
 
 fn headline(report: &Report) -> Line {
@@ -78,11 +106,7 @@ fn issue(report: &Report, issue: &ReportedIssue, width: usize) -> Vec<Line> {
         Severity::Critical => Tone::Bad,
         Severity::Warning => Tone::Busy,
     };
-    // Some messages say it themselves.
-    let since = issue.since.filter(|_| !issue.message.contains(" for "));
-    let since =
-        since.map(|since| format!(", for {}", words(report.timestamp.duration_since(since))));
-    let title = format!("{}{}", issue.object, since.unwrap_or_default());
+    let title = format!("{}{}", issue.object, since(report, issue.since));
     let mut lines = list("● ", &[Span::new(tone, title)], width);
     let mut notes = vec![Span::from(issue.message.as_str())];
     if issue.explains > 0 {
@@ -213,4 +237,40 @@ pub fn news(now: &str, changes: &[String], width: usize) -> Vec<Line> {
     let mut lines = vec![Line(vec![Span::new(Tone::Faint, title)])];
     lines.extend(list("  ", &changes, width));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issue::{Layer, ObjectRef};
+    use crate::report::Summary;
+
+    #[test]
+    fn how_long_is_told_whatever_the_message_says() {
+        let now = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(1000);
+        let issue = ReportedIssue {
+            id: "node-not-ready",
+            severity: Severity::Critical,
+            layer: Layer::Nodes,
+            object: ObjectRef::new("Node", "", "node-1"),
+            message: "waits for its kubelet".to_owned(),
+            since: Some(now - jiff::SignedDuration::from_mins(65)),
+            cause: None,
+            explains: 0,
+            fix: "look".to_owned(),
+        };
+        let report = Report {
+            status: Status::Critical,
+            timestamp: now,
+            summary: Summary::default(),
+            layers: vec![],
+            issues: vec![issue],
+            ongoing: vec![],
+        };
+        let lines: Vec<String> = of(&report, 80).iter().map(Line::plain).collect();
+        assert!(
+            lines.contains(&"● Node node-1, for 65 min".to_owned()),
+            "{lines:?}"
+        );
+    }
 }

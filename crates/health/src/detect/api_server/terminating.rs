@@ -1,6 +1,6 @@
 //! Namespaces and definitions that are to be gone and are not.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -26,11 +26,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             .iter()
             .filter(|one| one.is_true());
         let why: Vec<&str> = holding.map(crate::facts::meta::Condition::words).collect();
-        let message = format!(
-            "is being deleted for {}: {}",
-            words(scene.age(since)),
-            or_unknown(&why.join("; "))
-        );
+        let message = format!("is being deleted: {}", or_unknown(&why.join("; ")));
         let unavailable = scene
             .world
             .api_services
@@ -49,11 +45,10 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             continue;
         }
         let finalizers = definition.metadata.finalizers.join(", ");
-        let message = format!(
-            "is being deleted for {}, held by {}",
-            words(scene.age(since)),
-            or_unknown(&finalizers)
-        );
+        let message = match finalizers.as_str() {
+            "" => "is being deleted: it is not said what holds it".to_owned(),
+            finalizers => format!("is being deleted, held by {finalizers}"),
+        };
         let object = ObjectRef::new("CustomResourceDefinition", "", &definition.metadata.name);
         found.warning(object, message).since(Some(since));
     }

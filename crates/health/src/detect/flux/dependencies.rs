@@ -21,9 +21,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         }
         let suspects = waits_for(scene, failure.object);
         let message = match suspects.first() {
-            Some(first)
-                if scene.index.flux(first).is_none() && scene.world.kustomizations.is_known() =>
-            {
+            Some(first) if scene.index.flux(first).is_none() && is_read(scene, first) => {
                 format!("waits for {first}, which does not exist")
             }
             Some(first) => format!("waits for {first}"),
@@ -33,6 +31,13 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             .critical(failure.object.reference(), message)
             .since(failure.ready.last_transition_time)
             .suspects(suspects);
+    }
+}
+
+fn is_read(scene: &Scene<'_>, dependency: &ObjectRef) -> bool {
+    match dependency.kind.as_str() {
+        "HelmRelease" => scene.world.helm_releases.is_known(),
+        _ => scene.world.kustomizations.is_known(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! An object of Flux that says neither yes nor no.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::facts::meta::condition;
 use crate::issue::Layer;
 
@@ -30,19 +30,17 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             Some(_) => continue,
             None => (object.changed_at(), "its controller has never looked at it"),
         };
-        let threshold = scene.thresholds.flux_progressing.0 + object.timeout();
+        let threshold = scene.thresholds.flux_progressing.0;
+        let threshold = threshold.saturating_add(object.timeout());
         if !scene.lasts(since, crate::thresholds::Span(threshold)) {
             continue;
         }
-        let how_long = since.map_or(String::new(), |since| {
-            format!(" for {}", words(scene.age(since)))
-        });
         let reference = object.reference();
         let mut suspects = super::controller_of(scene.world, &reference.kind);
         suspects.extend(object.source());
         suspects.extend(super::installed(scene, &reference));
         found
-            .warning(reference, format!("{what}{how_long}"))
+            .warning(reference, what)
             .since(since)
             .suspects(suspects);
     }

@@ -1,6 +1,6 @@
 //! A Kustomization that is Ready, at an old commit.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -30,7 +30,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             continue;
         };
         let object: &dyn crate::facts::flux::FluxObject = kustomization;
-        let allowed = crate::thresholds::Span(object.interval() + object.timeout());
+        let allowed = crate::thresholds::Span(object.interval().saturating_add(object.timeout()));
         let Some(since) = artifact
             .last_update_time
             .filter(|since| scene.age(*since) > allowed.0)
@@ -38,9 +38,8 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             continue;
         };
         let message = format!(
-            "has {applied} applied, and {source} has {} for {}",
+            "has {applied} applied, and {source} has {}",
             artifact.revision,
-            words(scene.age(since))
         );
         let suspects = super::controller_of(scene.world, "Kustomization");
         found

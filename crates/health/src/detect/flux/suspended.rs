@@ -1,6 +1,6 @@
 //! Something that was suspended and forgotten.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -22,9 +22,8 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         if since.is_none() || !scene.lasts(since, scene.thresholds.suspended) {
             continue;
         }
-        let how_long = since.map_or(String::new(), |since| words(scene.age(since)));
         found
-            .warning(object.reference(), format!("is suspended for {how_long}"))
+            .warning(object.reference(), "is suspended")
             .since(since);
     }
 }

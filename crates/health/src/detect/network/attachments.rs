@@ -27,10 +27,10 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         if !scene.lasts(pod.status.start_time, scene.thresholds.not_ready) {
             continue;
         }
-        let given = pod.metadata.annotation(GIVEN).unwrap_or_default();
+        let given = names(pod.metadata.annotation(GIVEN).unwrap_or_default());
         let missing: Vec<String> = names(wanted)
             .into_iter()
-            .filter(|name| !given.contains(name.as_str()))
+            .filter(|name| !given.contains(name))
             .collect();
         if !missing.is_empty() {
             let message = format!("runs without the network {}", missing.join(", "));
@@ -41,17 +41,19 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
     }
 }
 
-/// The names in a list such as `a, b/c@net1`, or in the longer form in JSON.
-fn names(wanted: &str) -> Vec<String> {
-    if let Ok(serde_json::Value::Array(networks)) = serde_json::from_str(wanted) {
+/// The names in a list such as `a, b/c@net1`, or in the longer form in JSON. A namespace before a
+/// name is left out: what is wanted need not say it.
+fn names(networks: &str) -> Vec<String> {
+    let bare = |network: &str| {
+        let network = network.trim().split('@').next().unwrap_or_default();
+        network.rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    if let Ok(serde_json::Value::Array(networks)) = serde_json::from_str(networks) {
         let names = networks
             .iter()
             .filter_map(|network| network["name"].as_str());
-        return names.map(str::to_owned).collect();
+        return names.map(bare).collect();
     }
-    let names = wanted.split(',').map(|network| {
-        let network = network.trim().split('@').next().unwrap_or_default();
-        network.rsplit('/').next().unwrap_or_default().to_owned()
-    });
+    let names = networks.split(',').map(bare);
     names.filter(|name| !name.is_empty()).collect()
 }

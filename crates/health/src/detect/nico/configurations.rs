@@ -21,12 +21,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         let Some(ready) = ready.filter(|_| configuration.is_observed()) else {
             continue;
         };
-        let stalled =
-            condition(conditions, "Stalled").is_some_and(crate::facts::meta::Condition::is_true);
-        let failed = metadata
-            .annotation(nico_api::labels::FAILED_ROLLOUT)
-            .is_some();
-        if !stalled && !failed && is_under_way(&ready.reason) {
+        if configuration.is_under_way() {
             continue;
         }
         let machine = ObjectRef::new(
@@ -40,27 +35,10 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             ready.reason,
             ready.words()
         );
-        let issue = match stalled || failed {
+        let issue = match configuration.is_given_up() {
             true => found.critical(configuration.reference(), message),
             false => found.warning(configuration.reference(), message),
         };
         issue.since(ready.last_transition_time).suspects([machine]);
     }
-}
-
-/// Reasons of what goes on as it should.
-fn is_under_way(reason: &str) -> bool {
-    const REASONS: &[&str] = &[
-        "Pending",
-        "InProgress",
-        "Resolved",
-        "Evaluated",
-        "Built",
-        "Copied",
-        "Activated",
-        "Staged",
-        "Removing",
-        "MachineInMaintenance",
-    ];
-    REASONS.contains(&reason)
 }

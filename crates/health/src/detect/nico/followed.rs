@@ -1,6 +1,6 @@
 //! An object of NICO that nobody looks at.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -40,10 +40,8 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         if is_observed || !scene.lasts(changed, scene.thresholds.flux_progressing) {
             continue;
         }
-        let how_long = changed.map_or(String::new(), |changed| {
-            format!(" for {}", words(scene.age(changed)))
-        });
-        let message = format!("the operator has not looked at its newest spec{how_long}");
-        found.critical(object, message).since(changed);
+        found
+            .critical(object, "the operator has not looked at its newest spec")
+            .since(changed);
     }
 }

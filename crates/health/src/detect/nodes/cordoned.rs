@@ -1,6 +1,6 @@
 //! A Node that was cordoned and forgotten.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -28,14 +28,8 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         if is_on_purpose || !scene.lasts(since, scene.thresholds.cordoned) {
             continue;
         }
-        let how_long = since.map_or(String::new(), |since| {
-            format!(" for {}", words(scene.age(since)))
-        });
         found
-            .warning(
-                node.reference(),
-                format!("is cordoned{how_long}: no new Pod is put on it"),
-            )
+            .warning(node.reference(), "is cordoned: no new Pod is put on it")
             .since(since);
     }
 }

@@ -1,6 +1,6 @@
 //! A Node that is to be empty, and a Pod that may not go.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::facts::pod::is_selected;
 use crate::issue::{Layer, ObjectRef};
 
@@ -42,11 +42,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             continue;
         };
         let message = format!(
-            "is cordoned{}, and {} may not go: {} allows no disruption",
-            since.map_or(String::new(), |since| format!(
-                " for {}",
-                words(scene.age(since))
-            )),
+            "is cordoned, and {} may not go: {} allows no disruption",
             pod.reference(),
             budget.reference(),
         );

@@ -1,6 +1,6 @@
 //! A Node whose kubelet says that it is not ready, or says nothing.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::facts::meta::condition;
 use crate::facts::node::Node;
 use crate::issue::{Layer, ObjectRef};
@@ -21,13 +21,10 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             continue;
         }
         let since = ready.and_then(|ready| ready.last_transition_time);
-        let for_how_long = since.map_or(String::new(), |since| {
-            format!(" for {}", words(scene.age(since)))
-        });
         let what = match ready.map(|ready| ready.status.as_str()) {
-            Some("Unknown") => format!("its kubelet is silent{for_how_long}"),
-            Some(_) => format!("is not Ready{for_how_long}"),
-            None => "has never said that it is Ready".to_owned(),
+            Some("Unknown") => "its kubelet is silent",
+            Some(_) => "is not Ready",
+            None => "has never said that it is Ready",
         };
         let why = ready.map_or("", |ready| ready.words());
         let is_changed = is_in_hand(scene, node);

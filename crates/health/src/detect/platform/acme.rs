@@ -1,6 +1,6 @@
 //! A proof of a domain that fails or does not come.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -29,10 +29,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             "pending" | "processing" | ""
                 if scene.lasts(since, scene.thresholds.certificate_not_ready) =>
             {
-                let how_long = since.map_or(String::new(), |since| {
-                    format!(" for {}", words(scene.age(since)))
-                });
-                format!("is pending{domain}{how_long}{why}")
+                format!("is pending{domain}{why}")
             }
             _ => continue,
         };

@@ -35,11 +35,7 @@ fn problem(scene: &Scene<'_>, certificate: &Certificate) -> Option<Problem> {
         let left = end.duration_since(scene.now);
         let days = left.as_hours() / 24;
         if left.is_negative() {
-            return Some((
-                Severity::Critical,
-                format!("ran out {} ago", words(scene.age(end))),
-                Some(end),
-            ));
+            return Some((Severity::Critical, "has run out".to_owned(), Some(end)));
         }
         // One that lives for days only is renewed days before its end: that is not late.
         let is_late = status

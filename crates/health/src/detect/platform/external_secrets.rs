@@ -8,8 +8,8 @@ use crate::issue::{Layer, ObjectRef};
 pub(super) static DETECTOR: Detector = Detector {
     id: "external-secret-not-synced",
     layer: Layer::Platform,
-    finds: "An ExternalSecret is not Ready, or was read longer ago than twice its interval.",
-    severity: "critical when not Ready, a warning when old",
+    finds: "An ExternalSecret is not Ready, was never looked at, or was read longer ago than twice its interval.",
+    severity: "critical when not Ready, a warning when old or never looked at",
     fix: "see that its store is ready and has the key",
     detect,
 };
@@ -25,21 +25,23 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
                 .suspects([store(secret)]);
             continue;
         }
+        let made = secret.metadata.creation_timestamp;
         let interval = secret.spec.refresh_interval.0;
-        let Some(read) = secret.status.refresh_time.filter(|_| !interval.is_zero()) else {
-            continue;
+        let (since, message) = match secret.status.refresh_time {
+            Some(read) if !interval.is_zero() && scene.age(read) > interval.saturating_mul(2) => {
+                let interval = words(interval);
+                let message = format!("was not read, though it is to be read every {interval}");
+                (Some(read), message)
+            }
+            None if ready.is_none() && scene.lasts(made, scene.thresholds.starting) => {
+                (made, "nobody has looked at it".to_owned())
+            }
+            _ => continue,
         };
-        if scene.age(read) > interval * 2 {
-            let message = format!(
-                "was read {} ago, though it is to be read every {}",
-                words(scene.age(read)),
-                words(interval)
-            );
-            found
-                .warning(secret.reference(), message)
-                .since(Some(read))
-                .suspects([store(secret)]);
-        }
+        found
+            .warning(secret.reference(), message)
+            .since(since)
+            .suspects([store(secret)]);
     }
 }
 

@@ -16,14 +16,15 @@ pub(super) static DETECTOR: Detector = Detector {
 fn detect(scene: &Scene<'_>, found: &mut Found) {
     let issuers = scene.world.cluster_issuers.iter();
     for issuer in issuers.chain(&scene.world.issuers) {
-        let Some(ready) =
-            condition(&issuer.status.conditions, "Ready").filter(|ready| ready.is_false())
-        else {
-            continue;
+        let made = issuer.metadata.creation_timestamp;
+        let (since, why) = match condition(&issuer.status.conditions, "Ready") {
+            Some(ready) if !ready.is_true() => (ready.last_transition_time, ready.words()),
+            None if scene.lasts(made, scene.thresholds.starting) => {
+                (made, "nobody has looked at it")
+            }
+            _ => continue,
         };
-        let message = format!("issues no certificates: {}", ready.words());
-        found
-            .critical(issuer.reference(), message)
-            .since(ready.last_transition_time);
+        let message = format!("issues no certificates: {why}");
+        found.critical(issuer.reference(), message).since(since);
     }
 }

@@ -9,6 +9,7 @@ mod issuers;
 mod routes;
 mod secret_budget;
 mod stores;
+mod tunnel_connections;
 mod tunnels;
 
 use super::Detector;
@@ -25,4 +26,5 @@ pub(super) const DETECTORS: &[&Detector] = &[
     &routes::DETECTOR,
     &ingresses::DETECTOR,
     &tunnels::DETECTOR,
+    &tunnel_connections::DETECTOR,
 ];

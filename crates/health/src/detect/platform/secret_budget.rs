@@ -2,8 +2,6 @@
 
 use crate::detect::{Detector, Found, Scene};
 use crate::issue::Layer;
-use std::collections::BTreeMap;
-
 pub(super) static DETECTOR: Detector = Detector {
     id: "secret-reads-over-budget",
     layer: Layer::Platform,
@@ -24,7 +22,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         {
             continue;
         }
-        let mut reads: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut sum = 0_u64;
         for secret in &scene.world.external_secrets {
             let reference = &secret.spec.secret_store_ref;
             let is_cluster = reference.kind == "ClusterSecretStore";
@@ -34,11 +32,9 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             let seconds = u64::try_from(secret.spec.refresh_interval.0.as_secs()).unwrap_or(0);
             if is_own && seconds > 0 {
                 let count = (secret.spec.data.len() + secret.spec.data_from.len()) as u64;
-                *reads.entry(&secret.metadata.namespace).or_default() +=
-                    count * 86_400_u64.div_ceil(seconds);
+                sum += count * 86_400_u64.div_ceil(seconds);
             }
         }
-        let sum: u64 = reads.values().sum();
         let allowed = scene.thresholds.secret_reads_per_day;
         if sum > allowed {
             let message = format!("is read {sum} times a day, and {allowed} are allowed");

@@ -16,14 +16,15 @@ pub(super) static DETECTOR: Detector = Detector {
 fn detect(scene: &Scene<'_>, found: &mut Found) {
     let stores = scene.world.cluster_secret_stores.iter();
     for store in stores.chain(&scene.world.secret_stores) {
-        let Some(ready) =
-            condition(&store.status.conditions, "Ready").filter(|ready| !ready.is_true())
-        else {
-            continue;
+        let made = store.metadata.creation_timestamp;
+        let (since, why) = match condition(&store.status.conditions, "Ready") {
+            Some(ready) if !ready.is_true() => (ready.last_transition_time, ready.words()),
+            None if scene.lasts(made, scene.thresholds.starting) => {
+                (made, "nobody has looked at it")
+            }
+            _ => continue,
         };
-        let message = format!("Secrets cannot be read from it: {}", ready.words());
-        found
-            .critical(store.reference(), message)
-            .since(ready.last_transition_time);
+        let message = format!("Secrets cannot be read from it: {why}");
+        found.critical(store.reference(), message).since(since);
     }
 }

@@ -14,11 +14,8 @@ pub(super) static DETECTOR: Detector = Detector {
 
 fn detect(scene: &Scene<'_>, found: &mut Found) {
     for workload in scene.index.all_workloads() {
-        let labels = &workload.spec.template.metadata.labels;
-        let is_tunnel = workload.metadata.name.contains("cloudflared")
-            || labels.values().any(|value| value == "cloudflared");
-        if !is_tunnel || workload.wanted() == 0 || workload.serving() > 0 || !workload.is_observed()
-        {
+        let is_off = workload.wanted() == 0 || workload.serving() > 0;
+        if !workload.is_tunnel() || is_off || !workload.is_observed() {
             continue;
         }
         let reference = workload.reference();

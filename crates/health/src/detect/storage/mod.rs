@@ -1,6 +1,7 @@
 //! Volumes.
 
 mod attachments;
+mod filling;
 mod longhorn;
 mod lost_claims;
 mod pending_claims;
@@ -13,4 +14,5 @@ pub(super) const DETECTORS: &[&Detector] = &[
     &pending_claims::DETECTOR,
     &attachments::DETECTOR,
     &longhorn::DETECTOR,
+    &filling::DETECTOR,
 ];

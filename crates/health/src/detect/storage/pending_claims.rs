@@ -1,6 +1,6 @@
 //! A claim that gets no volume.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -59,13 +59,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             }
             (_, Some(event)) => format!("no volume can be made: {}", event.message),
             _ if waits && !is_used => continue,
-            _ => format!(
-                "has no volume{}",
-                since.map_or(String::new(), |since| format!(
-                    " after {}",
-                    words(scene.age(since))
-                ))
-            ),
+            _ => "has no volume".to_owned(),
         };
         found
             .critical(reference, message)

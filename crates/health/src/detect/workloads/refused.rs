@@ -2,7 +2,7 @@
 
 use crate::detect::{Detector, Found, Scene};
 use crate::facts::meta::condition;
-use crate::index::Workload;
+use crate::facts::workload::Workload;
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -44,7 +44,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
 /// What was said when a Pod was made last, by the workload or its newest ReplicaSet.
 fn event(scene: &Scene<'_>, workload: &Workload) -> Option<(String, Option<jiff::Timestamp>)> {
     let own = &workload.metadata;
-    let mut events = scene.world.events.iter().filter(|event| {
+    let events = scene.world.events.iter().filter(|event| {
         let about = &event.involved_object;
         let is_own = about.kind == workload.kind && about.name == own.name;
         let is_replica_set = workload.kind == "Deployment"
@@ -57,7 +57,8 @@ fn event(scene: &Scene<'_>, workload: &Workload) -> Option<(String, Option<jiff:
             && about.namespace == own.namespace
             && (is_own || is_replica_set)
     });
-    let event =
-        events.find(|event| scene.is_recent(event.last_seen(), scene.thresholds.recent_restart))?;
+    let event = events
+        .filter(|event| scene.is_recent(event.last_seen(), scene.thresholds.recent_restart))
+        .max_by_key(|event| event.last_seen())?;
     Some((event.message.clone(), event.last_seen()))
 }

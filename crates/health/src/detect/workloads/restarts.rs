@@ -26,12 +26,10 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         let restarts = pod.restarts();
         if restarts > scene.thresholds.restarts {
             let message = format!(
-                "{restarts} restarts, the last with exit code {} ({})",
+                "{restarts} restarts, the last after exit code {} ({})",
                 end.exit_code, end.reason
             );
-            found
-                .warning(pod.reference(), message)
-                .since(end.finished_at);
+            found.warning(pod.reference(), message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A Pod that is to be gone and is not.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -25,7 +25,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             "" => String::new(),
             finalizers => format!(", held by {finalizers}"),
         };
-        let message = format!("should be gone for {}{held}", words(scene.age(since)));
+        let message = format!("should be gone{held}");
         let node = ObjectRef::new("Node", "", &pod.spec.node_name);
         found
             .warning(pod.reference(), message)

@@ -2,7 +2,7 @@
 
 use crate::detect::{Detector, Found, Scene};
 use crate::facts::meta::condition;
-use crate::index::Workload;
+use crate::facts::workload::Workload;
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {

@@ -1,6 +1,6 @@
 //! A Pod of which nothing is heard.
 
-use crate::detect::{Detector, Found, Scene, words};
+use crate::detect::{Detector, Found, Scene};
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -23,12 +23,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         if !scene.lasts(since, scene.thresholds.unknown_warning) {
             continue;
         }
-        let how_long = since.map_or(String::new(), |since| {
-            format!(" for {}", words(scene.age(since)))
-        });
-        let message = format!(
-            "nothing is heard of it{how_long}; it may be gone, and is counted as if it ran"
-        );
+        let message = "nothing is heard of it; it may be gone, and is counted as if it ran";
         let issue = match scene.lasts(since, scene.thresholds.unknown_critical) {
             true => found.critical(pod.reference(), message),
             false => found.warning(pod.reference(), message),

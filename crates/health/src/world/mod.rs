@@ -1,16 +1,17 @@
 //! Everything that was read, or why it was not: the table of kinds.
 
+mod reading;
+
 use std::fmt;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::Client;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::collect::list::{Question, list};
+use crate::facts::closer::Closer;
 use crate::facts::flux::{HelmRelease, Kustomization, Source};
-use crate::facts::meta::Object;
 use crate::facts::network::{
     EndpointSlice, Gateway, HttpRoute, Ingress, Service, WebhookConfiguration,
 };
@@ -22,6 +23,10 @@ use crate::facts::platform::{
 use crate::facts::pod::Pod;
 use crate::facts::workload::{DaemonSet, Deployment, DisruptionBudget, Job, StatefulSet};
 use crate::issue::Layer;
+
+pub(crate) use reading::Listed;
+use reading::keep;
+pub use reading::{Outcome, Reading};
 
 /// A kind of objects that is read.
 #[derive(Debug)]
@@ -81,89 +86,8 @@ impl fmt::Debug for Turn {
     }
 }
 
-/// What became of the attempt to read the objects of a kind.
-#[derive(Clone, Debug, Default)]
-pub struct Reading<T> {
-    /// The objects; none where they could not be read.
-    pub items: Vec<T>,
-    /// Whether that is all.
-    pub outcome: Outcome,
-}
-
-/// How reading went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing called for it.
-    #[default]
-    NotAsked,
-    /// All objects are known, but for those that could not be understood.
-    Known {
-        /// Objects that could not be understood, and why.
-        malformed: Vec<String>,
-    },
-    /// The API server does not serve the kind.
-    Absent,
-    /// The right to list it is missing.
-    Forbidden(String),
-    /// There was no answer in time.
-    TimedOut(String),
-    /// Something else went wrong.
-    Failed(String),
-}
-
-impl<T> Reading<T> {
-    /// The objects that are known.
-    pub fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.items.iter()
-    }
-
-    /// Whether it is known which objects there are. Without that, nothing may be said of an object
-    /// that is not there.
-    pub fn is_known(&self) -> bool {
-        matches!(self.outcome, Outcome::Known { .. } | Outcome::Absent)
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Reading<T> {
-    type Item = &'a T;
-    type IntoIter = std::slice::Iter<'a, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
 /// A result that is to be put into its place.
 pub(crate) type Fill = Box<dyn FnOnce(&mut World) + Send>;
-
-/// What is told its kind after it was read, for items of a list do not say it.
-pub(crate) trait Kinded {
-    fn tell_kind(&mut self, kind: &'static str);
-}
-
-impl<P, S> Kinded for Object<P, S> {
-    fn tell_kind(&mut self, kind: &'static str) {
-        self.kind = kind;
-    }
-}
-
-impl Kinded for WebhookConfiguration {
-    fn tell_kind(&mut self, kind: &'static str) {
-        self.kind = kind;
-    }
-}
-
-impl Kinded for Event {
-    fn tell_kind(&mut self, _: &'static str) {}
-}
-
-impl Kinded for EndpointSlice {
-    fn tell_kind(&mut self, _: &'static str) {}
-}
-
-impl Kinded for StorageClass {
-    fn tell_kind(&mut self, _: &'static str) {}
-}
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $field:ident: $facts:ident = $name:literal, $group:literal, [$($version:literal),+], $plural:literal, $reach:ident, $built_in:literal, $layer:ident, $turn:expr;)+) => {
@@ -174,6 +98,8 @@ macro_rules! kinds {
             pub checks: Option<Result<Vec<String>, String>>,
             /// The namespace that is asked about; all when there is none.
             pub namespace: Option<String>,
+            /// What was asked beside the lists; nothing unless that was wanted.
+            pub closer: Closer,
             $($(#[$doc])* pub $field: Reading<$facts>,)+
         }
 
@@ -196,9 +122,12 @@ macro_rules! kinds {
                 KINDS.iter().zip(outcomes).map(|(kind, (outcome, count))| (kind, outcome, count))
             }
 
-            /// Says of every kind that it was not read.
-            pub(crate) fn nothing_read(&mut self, outcome: &Outcome) {
-                $(self.$field.outcome = outcome.clone();)+
+            /// Forgets the objects of some kinds, as if reading them had gone like this.
+            pub fn forget(&mut self, is_lost: impl Fn(&Kind) -> bool, outcome: &Outcome) {
+                let mut kinds = KINDS.iter();
+                $(if kinds.next().is_some_and(&is_lost) {
+                    self.$field = Reading { items: vec![], outcome: outcome.clone() };
+                })+
             }
 
             /// Puts objects into their places as if they had been listed. What is of no kind that
@@ -213,10 +142,11 @@ macro_rules! kinds {
                     let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
                     let group = version.rsplit_once('/').map_or("", |(group, _)| group);
                     match (kind.as_str(), group) {
-                        $(($name, $group) => place($name, &mut self.$field, object),)+
+                        $(($name, $group) => keep($name, &mut self.$field, object),)+
                         _ => others.push(object),
                     }
                 }
+                $(self.$field.sort();)+
                 (self, others)
             }
         }
@@ -232,28 +162,6 @@ macro_rules! kinds {
             }
         }
     };
-}
-
-fn place<T: DeserializeOwned + Kinded>(
-    kind: &'static str,
-    reading: &mut Reading<T>,
-    object: Value,
-) {
-    let name = object["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    match serde_json::from_value::<T>(object) {
-        Ok(mut item) => {
-            item.tell_kind(kind);
-            reading.items.push(item);
-        }
-        Err(error) => {
-            if let Outcome::Known { malformed } = &mut reading.outcome {
-                malformed.push(format!("{name}: {error}"));
-            }
-        }
-    }
 }
 
 kinds! {

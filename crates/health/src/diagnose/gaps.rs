@@ -1,0 +1,64 @@
+//! What could not be read, and for which layers that matters.
+
+use std::collections::BTreeMap;
+
+use crate::collect;
+use crate::issue::Layer;
+use crate::needs::looked_at;
+use crate::report::Gap;
+use crate::world::{Kind, Outcome, World};
+
+/// What could not be read, by the layers that are not known for it. A kind is told of with its own
+/// layer; other layers that look at it point there.
+pub(super) fn of(world: &World, layers: &[Layer]) -> BTreeMap<Layer, Vec<Gap>> {
+    let mut gaps: BTreeMap<Layer, Vec<Gap>> = BTreeMap::new();
+    let mut add = |layer: Layer, what: String, why: String, is_absent: bool| {
+        let gap = Gap {
+            what,
+            why,
+            is_absent,
+        };
+        gaps.entry(layer).or_default().push(gap);
+    };
+    if let Some(Err(why)) = &world.checks {
+        let what = "the API server's own checks".to_owned();
+        add(Layer::ApiServer, what, why.clone(), false);
+    }
+    for (kind, outcome, _) in world.outcomes() {
+        let what = format!("{} objects", kind.name);
+        if let Some(why) = collect::reason(outcome) {
+            let is_absent = is_absent(kind, outcome);
+            if !is_absent {
+                for layer in layers.iter().filter(|layer| looks_at(**layer, kind, world)) {
+                    let why = match layers.contains(&kind.layer) {
+                        true => format!("could not be read, see {}", kind.layer.title()),
+                        false => why.clone(),
+                    };
+                    add(*layer, what.clone(), why, false);
+                }
+            }
+            add(kind.layer, what, why, is_absent);
+        }
+        if let Outcome::Known { malformed } = outcome {
+            for object in malformed {
+                let name = object.split(": ").next().unwrap_or_default();
+                let what = format!("{} {name}", kind.name);
+                add(kind.layer, what, "cannot be understood".to_owned(), false);
+            }
+        }
+    }
+    for unread in &world.closer.unread {
+        add(unread.layer, unread.what.clone(), unread.why.clone(), false);
+    }
+    gaps
+}
+
+/// No cluster has every kind that there is; a built-in one that is missing is in doubt.
+fn is_absent(kind: &Kind, outcome: &Outcome) -> bool {
+    *outcome == Outcome::Absent && !kind.is_built_in
+}
+
+/// Whether a layer that is not the kind's own looks at it.
+fn looks_at(layer: Layer, kind: &Kind, world: &World) -> bool {
+    layer != kind.layer && looked_at(layer, world).contains(&kind.name)
+}
