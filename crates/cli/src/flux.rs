@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use nico_health::collect::{Scope, Wanted, collect};
 use nico_health::diagnose::diagnose;
@@ -14,13 +14,14 @@ use nico_health::flux::status::{self, FluxReport};
 use nico_health::flux::{reconcile, why};
 use nico_health::issue::{Layer, ObjectRef};
 use nico_health::report::{redact, text};
-use nico_runtime::shutdown::{self, SecondSignal};
+use nico_terminal::tree::Line;
 
 use crate::check::COULD_NOT_CHECK;
 use crate::connection::{Connection, Output};
 use crate::duration::duration;
 use crate::health::Looking;
 use crate::screen::Screen;
+use crate::watch::{self, Telling, Watched};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -34,7 +35,7 @@ enum Command {
     ///
     /// Exit codes: 0 all ready or suspended, 1 some under way, 2 some fail, 3 not all could be read.
     Status(StatusArguments),
-    /// Show the same, again and again, until Ctrl-C.
+    /// Show the same, again and again, until q or Ctrl-C.
     Watch(WatchArguments),
     /// Show the way from an object's source to the machine it runs on, and the link that fails.
     ///
@@ -138,44 +139,47 @@ async fn once(arguments: &StatusArguments) -> anyhow::Result<u8> {
     Ok(report.exit_code())
 }
 
+/// What is asked about Flux, again and again.
+struct Question<'a> {
+    client: Client,
+    namespace: Option<String>,
+    arguments: &'a StatusArguments,
+}
+
 async fn follow(arguments: &WatchArguments) -> anyhow::Result<u8> {
     let (client, namespace) = arguments.status.connection.open_everywhere().await?;
-    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
-    let mut ticks = tokio::time::interval(arguments.interval);
-    let mut screen = Screen::new();
-    let mut told: Option<FluxReport> = None;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(0),
-            _ = ticks.tick() => {}
-        }
-        let report = tokio::select! {
-            () = stop.cancelled() => return Ok(0),
-            report = look(&client, namespace.clone(), &arguments.status) => report,
-        };
-        let now = report.timestamp.to_zoned(TimeZone::system());
-        let now = now.strftime("%H:%M:%S").to_string();
-        let changes = status::changes(told.as_ref(), &report);
-        match arguments.status.format {
-            Output::Text if screen.is_live() => {
-                // All is new at the first look.
-                let news = if told.is_some() {
-                    changes.as_slice()
-                } else {
-                    &[]
-                };
-                let mut lines = text::news(&now, news, screen.width());
-                lines.extend(report.text(screen.width()));
-                screen.draw(&lines)?;
-            }
-            Output::Text => {
-                for change in changes {
-                    screen.say(&format!("{now} {change}"))?;
-                }
-            }
-            Output::Json => screen.say(&serde_json::to_string(&report)?)?,
-        }
-        told = Some(report);
+    let question = Question {
+        client,
+        namespace,
+        arguments: &arguments.status,
+    };
+    let telling = match arguments.status.format {
+        Output::Text => Telling::ForPeople,
+        Output::Json => Telling::ForPrograms(|report| Ok(serde_json::to_string(report)?)),
+    };
+    watch::follow(&question, arguments.interval, telling).await?;
+    Ok(0)
+}
+
+impl Watched for Question<'_> {
+    type Report = FluxReport;
+
+    async fn look(&self) -> FluxReport {
+        look(&self.client, self.namespace.clone(), self.arguments).await
+    }
+
+    fn time(report: &FluxReport) -> Timestamp {
+        report.timestamp
+    }
+
+    fn changes(before: Option<&FluxReport>, after: &FluxReport) -> Vec<String> {
+        status::changes(before, after)
+    }
+
+    fn lines(report: &FluxReport, now: &str, news: &[String], width: usize) -> Vec<Line> {
+        let mut lines = text::news(now, news, width);
+        lines.extend(report.text(width));
+        lines
     }
 }
 

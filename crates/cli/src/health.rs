@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use nico_health::collect::{Scope, Wanted, collect};
 use nico_health::diagnose::diagnose;
 use nico_health::issue::{Layer, Severity};
 use nico_health::report::{Report, changes, prometheus, redact, text};
 use nico_health::thresholds::Thresholds;
-use nico_runtime::shutdown::{self, SecondSignal};
+use nico_terminal::tree::Line;
 
 use crate::check::COULD_NOT_CHECK;
 use crate::connection::Connection;
 use crate::duration::duration;
 use crate::screen::Screen;
+use crate::watch::{self, Telling, Watched};
 
 /// Where thresholds are looked for when nothing else is said.
 const THRESHOLDS: &str = ".nico.yaml";
@@ -30,7 +31,7 @@ const THRESHOLDS: &str = ".nico.yaml";
 /// Any Kubernetes cluster: its API server, Nodes, network, storage, Flux, platform, workloads, and
 /// NICO's objects. Reads only. What an issue explains is folded into it, and the first issue named
 /// is the one to look at first. Exit codes: 0 healthy, 1 warnings, 2 critical, 3 could not check
-/// all. With --watch: 0 on Ctrl-C.
+/// all. With --watch: 0 when it is ended by q or Ctrl-C.
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -50,8 +51,8 @@ pub(crate) struct Arguments {
     /// The least severity that makes the command fail. What could not be checked always does.
     #[arg(long, value_enum, default_value = "warning", value_name = "SEVERITY")]
     fail_on: FailOn,
-    /// Go on until Ctrl-C: drawn again in place on a terminal, else a line for each change, with
-    /// `--format json` a report on one line each time.
+    /// Go on until q or Ctrl-C: drawn again in place on a terminal, else a line for each change,
+    /// with `--format json` a report on one line each time.
     #[arg(long, short)]
     watch: bool,
     /// How often the cluster is read with --watch.
@@ -95,6 +96,7 @@ enum FailOn {
 struct Question {
     client: Client,
     scope: Scope,
+    layers: Vec<Layer>,
     thresholds: Thresholds,
     rewrite: fn(&str) -> String,
 }
@@ -123,14 +125,16 @@ async fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
             is_closer: arguments.closer,
             timeout: arguments.looking.timeout,
         },
+        layers: arguments.layer.clone(),
         thresholds,
         rewrite: arguments.looking.rewrite(),
     };
     if arguments.watch {
-        follow(arguments, &question).await?;
+        let telling = arguments.format.telling();
+        watch::follow(&question, arguments.interval, telling).await?;
         return Ok(0);
     }
-    let report = question.ask(&arguments.layer).await;
+    let report = question.ask().await;
     let screen = Screen::new();
     match arguments.format {
         Format::Text => screen.print(&text::of(&report, screen.width()))?,
@@ -140,47 +144,31 @@ async fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(report.exit_code(arguments.fail_on.severity()))
 }
 
-async fn follow(arguments: &Arguments, question: &Question) -> anyhow::Result<()> {
-    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
-    let mut ticks = tokio::time::interval(arguments.interval);
-    let mut screen = Screen::new();
-    let mut told: Option<Report> = None;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        let report = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            report = question.ask(&arguments.layer) => report,
-        };
-        let now = report.timestamp.to_zoned(TimeZone::system());
-        let now = now.strftime("%H:%M:%S").to_string();
-        match arguments.format {
-            Format::Text if screen.is_live() => {
-                // At the first look all is new.
-                let changes = match &told {
-                    Some(told) => changes::between(Some(told), &report),
-                    None => vec![],
-                };
-                screen.draw(&text::of_watch(&report, &now, &changes, screen.width()))?;
-            }
-            Format::Text => {
-                for change in changes::between(told.as_ref(), &report) {
-                    screen.say(&format!("{now} {change}"))?;
-                }
-            }
-            Format::Json => screen.say(&serde_json::to_string(&report)?)?,
-            Format::Prometheus => screen.say(prometheus::of(&report).trim_end())?,
-        }
-        told = Some(report);
+impl Watched for Question {
+    type Report = Report;
+
+    async fn look(&self) -> Report {
+        self.ask().await
+    }
+
+    fn time(report: &Report) -> Timestamp {
+        report.timestamp
+    }
+
+    fn changes(before: Option<&Report>, after: &Report) -> Vec<String> {
+        changes::between(before, after)
+    }
+
+    fn lines(report: &Report, now: &str, news: &[String], width: usize) -> Vec<Line> {
+        text::of_watch(report, now, news, width)
     }
 }
 
 impl Question {
-    async fn ask(&self, layers: &[Layer]) -> Report {
-        let collected = collect(&self.client, &self.scope).await;
-        let mut report = diagnose(&collected.world, layers, &self.thresholds, Timestamp::now());
+    async fn ask(&self) -> Report {
+        let world = collect(&self.client, &self.scope).await.world;
+        let now = Timestamp::now();
+        let mut report = diagnose(&world, &self.layers, &self.thresholds, now);
         redact::rewrite(&mut report, self.rewrite);
         report
     }
@@ -208,6 +196,19 @@ impl Looking {
             }
         };
         Ok(Thresholds::of_file(&text)?)
+    }
+}
+
+impl Format {
+    /// How a report is told with --watch.
+    fn telling(self) -> Telling<Report> {
+        match self {
+            Self::Text => Telling::ForPeople,
+            Self::Json => Telling::ForPrograms(|report| Ok(serde_json::to_string(report)?)),
+            Self::Prometheus => {
+                Telling::ForPrograms(|report| Ok(prometheus::of(report).trim_end().to_owned()))
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod duration;
 mod faults;
 mod flux;
 mod health;
+mod live;
 mod mesh;
 mod operator;
 mod plan;
@@ -19,6 +20,7 @@ mod reference;
 mod sandbox;
 mod screen;
 mod status;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Standard output: lines that stay, or that are drawn again in place on a terminal.
+//! Standard output: lines that stay. [`crate::live`] has those that are drawn again in place.
 
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -12,8 +12,6 @@ const WIDTH: usize = 80;
 pub(crate) struct Screen {
     is_terminal: bool,
     has_colors: bool,
-    /// How many lines of the last drawing are to be drawn over.
-    drawn: usize,
 }
 
 impl Screen {
@@ -25,7 +23,6 @@ impl Screen {
         Self {
             is_terminal: is_terminal && !is_dumb,
             has_colors: is_terminal && !refused && !is_dumb,
-            drawn: 0,
         }
     }
 
@@ -34,11 +31,15 @@ impl Screen {
         self.is_terminal
     }
 
+    /// Whether there may be colours.
+    pub(crate) fn has_colors(&self) -> bool {
+        self.has_colors
+    }
+
     /// How many characters fit on a line.
     pub(crate) fn width(&self) -> usize {
         let told = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-        self.size()
-            .map(|(columns, _)| columns)
+        self.columns()
             .or(told)
             .filter(|columns| *columns > 0)
             .unwrap_or(WIDTH)
@@ -58,32 +59,6 @@ impl Screen {
         write(&format!("{text}\n"))
     }
 
-    /// Draws lines in the place of those that were drawn before. What is higher than the
-    /// terminal is cut, for it could not be drawn over.
-    pub(crate) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
-        let rows = self.size().map_or(usize::MAX, |(_, rows)| rows.max(3));
-        let shown = match lines.len() < rows {
-            true => lines.len(),
-            false => rows - 2,
-        };
-        let mut text = match self.drawn {
-            0 => String::new(),
-            drawn => format!("\x1b[{drawn}F"),
-        };
-        for line in &lines[..shown] {
-            // What is left of the line before is cleared.
-            text.push_str(&format!("{}\x1b[K\n", self.paint(line)));
-        }
-        self.drawn = shown;
-        if shown < lines.len() {
-            let more = lines.len() - shown;
-            text.push_str(&format!("… {more} more lines\x1b[K\n"));
-            self.drawn += 1;
-        }
-        text.push_str("\x1b[J");
-        write(&text)
-    }
-
     fn paint(&self, line: &Line) -> String {
         if !self.has_colors {
             return line.plain();
@@ -95,11 +70,10 @@ impl Screen {
         spans.collect()
     }
 
-    fn size(&self) -> Option<(usize, usize)> {
-        let size = rustix::termios::tcgetwinsize(io::stdout())
-            .ok()
-            .filter(|_| self.is_terminal)?;
-        Some((usize::from(size.ws_col), usize::from(size.ws_row)))
+    fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout());
+        let size = size.ok().filter(|_| self.is_terminal)?;
+        Some(usize::from(size.ws_col))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use nico_clusters::report::snapshot::{Scope, Snapshot};
 use nico_clusters::report::status::{self, StatusReport};
@@ -15,7 +15,9 @@ use nico_runtime::shutdown::{self, SecondSignal};
 
 use crate::NOT_THERE_YET;
 use crate::connection::{Connection, Output};
+use crate::live::{Live, Wish};
 use crate::screen::Screen;
+use crate::watch;
 
 /// How often ages are drawn anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -24,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 ///
 /// Ends with 0 when every cluster that is shown is Ready, with 3 when one is not, with 1 when
 /// the clusters cannot be read or the named one does not exist, and with 2 when an argument is
-/// wrong. With --watch: with 0 on Ctrl-C. What may not be read is named and left out.
+/// wrong. With --watch: with 0 on q or Ctrl-C. What may not be read is named and left out.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of a cluster; all clusters of the namespace without it.
@@ -33,7 +35,7 @@ pub(crate) struct Arguments {
     /// Show the clusters of all namespaces.
     #[arg(long, short = 'A', conflicts_with_all = ["cluster", "namespace"])]
     all_namespaces: bool,
-    /// Go on until Ctrl-C: drawn again in place on a terminal, else a line for each change, with
+    /// Go on until q or Ctrl-C: drawn again in place on a terminal, else a line for each change, with
     /// `--output json` a report on one line after each change.
     #[arg(long, short)]
     watch: bool,
@@ -89,7 +91,11 @@ async fn once(client: &Client, scope: &Scope, output: Output) -> anyhow::Result<
 async fn follow(client: &Client, scope: &Scope, output: Output) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal(SecondSignal::EndsAtOnce)?;
     let mut snapshots = Snapshot::follow(client, scope).boxed();
-    let mut screen = Screen::new();
+    let screen = Screen::new();
+    let mut live = match output == Output::Text && screen.is_live() {
+        true => Some(Live::open(screen.has_colors())?),
+        false => None,
+    };
     let mut ticks = tokio::time::interval(TICK);
     let mut latest: Option<Snapshot> = None;
     let mut told: Option<StatusReport> = None;
@@ -108,20 +114,25 @@ async fn follow(client: &Client, scope: &Scope, output: Output) -> anyhow::Resul
                 true
             }
             _ = ticks.tick() => false,
+            wish = watch::wish(&mut live) => match wish? {
+                Wish::Quit => return Ok(ExitCode::SUCCESS),
+                Wish::Resized => false,
+            },
         };
         let Some(snapshot) = &latest else {
             continue;
         };
         let report = status::report(snapshot, Timestamp::now());
+        if let Some(live) = &mut live {
+            let lines = text::of_status(&report, live.width());
+            live.show(lines)?;
+            continue;
+        }
         match output {
-            Output::Text if screen.is_live() => {
-                let lines = text::of_status(&report, screen.width());
-                screen.draw(&lines)?;
-            }
             Output::Text if is_news => {
-                let now = report.observed_at.0.to_zoned(TimeZone::system());
+                let now = watch::clock(report.observed_at.0);
                 for change in changes::between(told.as_ref(), &report) {
-                    screen.say(&format!("{} {change}", now.strftime("%H:%M:%S")))?;
+                    screen.say(&format!("{now} {change}"))?;
                 }
             }
             Output::Json if is_news && is_changed(told.as_ref(), &report) => {
