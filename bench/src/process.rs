@@ -13,13 +13,25 @@ const TICKS: u64 = 100;
 /// # Errors
 /// If the process does not exist.
 pub fn resident_memory(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmRSS")
+}
+
+/// The most resident memory that a process had so far, in bytes.
+///
+/// # Errors
+/// If the process does not exist.
+pub fn highest_memory(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmHWM")
+}
+
+fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kibibytes: u64 = line
-        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .and_then(|line| line.strip_prefix(':')?.trim().strip_suffix(" kB"))
         .and_then(|number| number.parse().ok())
-        .with_context(|| format!("{path} has no VmRSS"))?;
+        .with_context(|| format!("{path} has no {field}"))?;
     Ok(kibibytes * 1024)
 }
 
@@ -52,6 +64,7 @@ mod tests {
     #[test]
     fn this_process_uses_memory() {
         assert!(resident_memory(std::process::id()).unwrap() > 100_000);
+        assert!(highest_memory(std::process::id()).unwrap() > 100_000);
         processor_time(std::process::id()).unwrap();
     }
 
