@@ -205,6 +205,17 @@ impl Condition {
     }
 }
 
+/// What matters of the output of a tool: its first line and its last error, or its last line.
+pub fn gist(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
+    let errors = lines.iter().rev().find(|line| line.starts_with("error"));
+    match (lines.first(), errors.or(lines.last())) {
+        (Some(first), Some(last)) if lines.len() > 2 => format!("{first} … {last}"),
+        _ => lines.join(" "),
+    }
+}
+
 /// The condition of a type.
 pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.kind == kind)
@@ -248,4 +259,28 @@ where
         }
     }
     deserializer.deserialize_any(Known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_at_the_end_of_much_output_is_what_matters() {
+        let nix = "nix ended with exit status: 1:\nwarning: not writing the lock file\n\
+                   error:\n       … while evaluating\n\n       error: the disk has no label\n\
+                   note: trace follows";
+        for (text, expected) in [
+            (
+                nix,
+                "nix ended with exit status: 1: … error: the disk has no label",
+            ),
+            ("first\nsecond\nthird", "first … third"),
+            ("first\nsecond", "first second"),
+            ("one line", "one line"),
+            ("", ""),
+        ] {
+            assert_eq!(gist(text), expected);
+        }
+    }
 }

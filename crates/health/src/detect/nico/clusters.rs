@@ -1,7 +1,7 @@
 //! A cluster that is not what it should be, or whose rollout stands still.
 
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::meta::condition;
+use crate::facts::meta::{condition, gist};
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -44,7 +44,7 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             }
             _ => continue,
         };
-        let message = format!("{what}: {}: {}", why.reason, why.words());
+        let message = format!("{what} ({}): {}", why.reason, gist(why.words()));
         let is_own = |namespace: &String, label: Option<&str>| {
             *namespace == metadata.namespace && label == Some(metadata.name.as_str())
         };

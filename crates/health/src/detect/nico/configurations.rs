@@ -1,7 +1,7 @@
 //! A machine that does not run what it should.
 
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::meta::condition;
+use crate::facts::meta::{condition, gist};
 use crate::issue::{Layer, ObjectRef};
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -9,7 +9,7 @@ pub(super) static DETECTOR: Detector = Detector {
     layer: Layer::Nico,
     finds: "A NixosConfiguration failed. What is under way, staged, or waits for a machine in maintenance is healthy.",
     severity: "critical when nothing more is tried or a rollout failed on it, a warning while it is tried again",
-    fix: "look at the step that failed; a new commit or a new value of nio.homystack.com/reconcile-at starts anew",
+    fix: "correct it and push: a new commit starts anew, as does a new value of the annotation nio.homystack.com/reconcile-at",
     detect,
 };
 
@@ -29,12 +29,9 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             &metadata.namespace,
             &configuration.spec.machine_ref.name,
         );
-        let message = format!(
-            "{} is not what it should be: {}: {}",
-            machine.name,
-            ready.reason,
-            ready.words()
-        );
+        let (name, reason) = (&machine.name, &ready.reason);
+        let why = gist(ready.words());
+        let message = format!("machine {name} does not get what it should have ({reason}): {why}");
         let issue = match configuration.is_given_up() {
             true => found.critical(configuration.reference(), message),
             false => found.warning(configuration.reference(), message),

@@ -1,7 +1,7 @@
 //! A machine that is not reached.
 
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::meta::condition;
+use crate::facts::meta::{condition, gist};
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -29,7 +29,11 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
         let why = reachable.unwrap_or(ready);
         let is_used = machine.status.has_configuration
             || machine.metadata.label(nico_api::labels::CLUSTER).is_some();
-        let message = format!("{}: {}", why.reason, why.words());
+        let what = match reachable {
+            Some(_) => "is not reached",
+            None => "is not ready",
+        };
+        let message = format!("{what} ({}): {}", why.reason, gist(why.words()));
         let issue = match is_used {
             true => found.critical(machine.reference(), message),
             false => found.warning(machine.reference(), message),
