@@ -17,7 +17,7 @@ use nico_gitops::graph::Graph;
 use nico_gitops::presets::{Intervals, Preset};
 use nico_gitops::report::{self, Report};
 use nico_gitops::rules::Rule;
-use nico_gitops::{Repository, Severity, load, rules};
+use nico_gitops::{Repository, Severity, load, rules, schema};
 
 use output::{Format, GraphFormat};
 
@@ -41,6 +41,10 @@ pub(crate) struct Arguments {
     /// The least severity that makes the command fail.
     #[arg(long, value_enum, default_value_t = Threshold::Warning, value_name = "SEVERITY")]
     fail_on: Threshold,
+    /// A folder of JSON schemas, named as kubeconform names them: for kinds whose definition is not in the
+    /// repository.
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
     /// Look for these rules alone, as in `FLX*,HR001`.
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     rules: Vec<String>,
@@ -131,11 +135,16 @@ fn check(arguments: &Arguments) -> anyhow::Result<u8> {
 
     let repository = load_some(&arguments.path)?;
     let graph = Graph::new(&repository);
-    let mut findings = rules::check_with(&repository, &graph, &config.settings);
+    if let Some(folder) = &arguments.schemas {
+        let settings = &mut config.settings;
+        settings.schemas = schema::directory::read(folder, &graph, settings.kubernetes)?;
+    }
+    let mut findings = rules::check_for(&rules, &repository, &graph, &config.settings);
     findings.extend(preset.map_or(Vec::new(), |preset| preset.findings(&repository, &graph)));
     let findings = config.apply(findings, &repository.sources);
     let mut report = Report::new(&repository, findings)
         .with_graph(&graph)
+        .with_schemas(&graph, &config.settings)
         .with_rules(rules);
 
     if let Some(file) = &arguments.write_baseline {

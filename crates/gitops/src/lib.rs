@@ -15,8 +15,11 @@ pub mod build;
 pub mod config;
 pub mod duration;
 pub mod finding;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod graph;
 pub mod load;
+mod pattern;
 pub mod presets;
 pub mod report;
 pub mod rules;

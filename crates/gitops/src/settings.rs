@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::graph::Key;
+use crate::schema::ByKind;
 
 /// Everything that rules are told from outside of the repository's objects.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub ingress_classes: Vec<String>,
     /// How many secrets may be read from one store in a day; stores of 1Password have a quota.
     pub secret_reads_a_day: u64,
+    /// Schemas from outside of the repository, before those that come with this program.
+    pub schemas: ByKind,
 }
 
 /// Namespaces whose Kustomizations should be looked at equally often.
@@ -56,6 +59,7 @@ impl Default for Settings {
             providers: Vec::new(),
             ingress_classes: Vec::new(),
             secret_reads_a_day: 1000,
+            schemas: ByKind::new(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::OnceLock;
 
 /// A file of a [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,8 @@ pub struct SourceFile {
     pub path: String,
     /// What it says; empty where it could not be read as text.
     pub text: String,
+    /// Where each line begins; made when it is first asked for.
+    lines: OnceLock<Vec<u32>>,
 }
 
 /// The texts of a repository, by path.
@@ -61,12 +64,28 @@ impl Location {
     }
 }
 
+impl SourceFile {
+    fn lines(&self) -> &[u32] {
+        self.lines.get_or_init(|| {
+            let newlines = self.text.bytes().zip(1..);
+            let newlines = newlines.filter(|(byte, _)| *byte == b'\n');
+            std::iter::once(0)
+                .chain(newlines.map(|(_, next)| next))
+                .collect()
+        })
+    }
+}
+
 impl Sources {
     /// Adds a file, and returns how it is named from here on.
     pub fn add(&mut self, path: String, text: String) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
         self.by_path.insert(path.clone(), id);
-        self.files.push(SourceFile { path, text });
+        self.files.push(SourceFile {
+            path,
+            text,
+            lines: OnceLock::new(),
+        });
         id
     }
 
@@ -115,12 +134,14 @@ impl Sources {
     }
 
     fn position_of(&self, file: FileId, offset: u32) -> Position {
-        let text = &self.get(file).text;
-        let before = &text[..text.floor_char_boundary(offset as usize)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let file = self.get(file);
+        let offset = file.text.floor_char_boundary(offset as usize);
+        let lines = file.lines();
+        let line = lines.partition_point(|start| *start as usize <= offset);
+        let line_start = lines[line - 1] as usize;
         Position {
-            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column: file.text[line_start..offset].chars().count() + 1,
         }
     }
 }

@@ -2,6 +2,12 @@
 //!
 //! Scalars follow YAML 1.2's core schema as Kubernetes' tools read it: `yes` and `on` are text.
 //! Numbers keep the text they were written with, so that printing changes nothing.
+//!
+//! Copies share what they have in common: see [`Shared`].
+
+mod shared;
+
+pub use shared::Shared;
 
 use crate::source::Location;
 
@@ -26,9 +32,9 @@ pub enum Value {
     /// A string.
     Text(Box<str>),
     /// A list.
-    Sequence(Vec<Node>),
+    Sequence(Shared<Node>),
     /// Fields, in the order in which they were written. Keys are unique.
-    Mapping(Vec<Field>),
+    Mapping(Shared<Field>),
 }
 
 /// A field of a mapping.
@@ -64,6 +70,11 @@ impl Node {
     /// The field with this name, where this is a mapping that has it.
     pub fn field(&self, key: &str) -> Option<&Field> {
         self.fields().iter().find(|field| &*field.key == key)
+    }
+
+    /// Which of the fields has this name.
+    fn position(&self, key: &str) -> Option<usize> {
+        self.fields().iter().position(|field| &*field.key == key)
     }
 
     /// The node at the end of a path of field names.
@@ -112,11 +123,11 @@ impl Node {
 
     /// The value of a field, to change it.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let index = self.position(key)?;
         let Value::Mapping(fields) = &mut self.value else {
             return None;
         };
-        let field = fields.iter_mut().find(|field| &*field.key == key)?;
-        Some(&mut field.node)
+        Some(&mut fields[index].node)
     }
 
     /// The node at the end of a path of field names, to change it.
@@ -132,7 +143,7 @@ impl Node {
             return;
         };
         if !matches!(self.value, Value::Mapping(_)) {
-            self.value = Value::Mapping(Vec::new());
+            self.value = Value::Mapping(Shared::default());
         }
         let Value::Mapping(fields) = &mut self.value else {
             return;
@@ -154,10 +165,10 @@ impl Node {
 
     /// Removes a field and returns it.
     pub fn remove(&mut self, key: &str) -> Option<Field> {
+        let index = self.position(key)?;
         let Value::Mapping(fields) = &mut self.value else {
             return None;
         };
-        let index = fields.iter().position(|field| &*field.key == key)?;
         Some(fields.remove(index))
     }
 

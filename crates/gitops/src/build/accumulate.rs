@@ -4,17 +4,18 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::load::Repository;
 use crate::rules::build::{BLD001, BLD002};
-use crate::rules::flux::files::{FLX021, FLX022};
+use crate::rules::flux::files::FLX021;
 use crate::rules::yaml::LOD002;
 use crate::source::{FileId, Location};
 use crate::yaml::Node;
 
+use super::limits::{self, Spent};
 use super::object::{Id, Object};
 use super::references::{self, Reference, Unclear};
-use super::{Build, field_paths, hash, kustomization};
+use super::{Build, field_paths, hash, kustomization, remote};
 
 /// Builds the kustomization in `folder`, a path from the repository's root. None where the folder
 /// holds none. Never fails: what could not be built is missing from the objects, and a finding says so.
@@ -26,6 +27,7 @@ pub fn build(repository: &Repository, folder: &str) -> Option<Build> {
 #[derive(Debug)]
 pub struct Builds<'a> {
     pub(super) repository: &'a Repository,
+    pub(super) spent: Spent,
     known: RefCell<HashMap<FileId, Rc<Accumulated>>>,
 }
 
@@ -38,7 +40,6 @@ struct Accumulated {
     files: BTreeSet<FileId>,
     taken_in: usize,
     is_incomplete: bool,
-    is_circular: bool,
 }
 
 impl<'a> Builds<'a> {
@@ -46,6 +47,7 @@ impl<'a> Builds<'a> {
     pub fn new(repository: &'a Repository) -> Self {
         Self {
             repository,
+            spent: Spent::default(),
             known: RefCell::default(),
         }
     }
@@ -68,14 +70,10 @@ impl<'a> Builds<'a> {
     }
 }
 
-/// A build takes in at most this many kustomizations: bases of bases of bases, each used twice, are a
-/// bomb.
-const MAX_KUSTOMIZATIONS: usize = 10_000;
-
 /// One build, while it goes on.
 pub(super) struct Builder<'a> {
     pub(super) repository: &'a Repository,
-    builds: &'a Builds<'a>,
+    pub(super) builds: &'a Builds<'a>,
     /// The kustomizations that are being built, outermost first.
     open: Vec<String>,
     /// How many kustomizations were taken in so far.
@@ -83,8 +81,6 @@ pub(super) struct Builder<'a> {
     references: Vec<Reference>,
     /// Something could not be taken in, so that what is missing may be missing for that reason.
     pub(super) is_incomplete: bool,
-    /// A kustomization takes in one that is being built: what comes of it depends on where it began.
-    is_circular: bool,
     findings: Vec<Finding>,
     reported: HashSet<(&'static str, Location, String)>,
     files: BTreeSet<FileId>,
@@ -99,7 +95,6 @@ impl<'a> Builder<'a> {
             taken_in: 0,
             references: Vec::new(),
             is_incomplete: false,
-            is_circular: false,
             findings: Vec::new(),
             reported: HashSet::new(),
             files: BTreeSet::new(),
@@ -121,12 +116,9 @@ impl<'a> Builder<'a> {
                 files: inner.files,
                 taken_in: inner.taken_in,
                 is_incomplete: inner.is_incomplete,
-                is_circular: inner.is_circular,
             });
-            if !done.is_circular {
-                let mut known = self.builds.known.borrow_mut();
-                known.insert(file, Rc::clone(&done));
-            }
+            let mut known = self.builds.known.borrow_mut();
+            known.insert(file, Rc::clone(&done));
             done
         });
         self.references.extend(done.references.iter().cloned());
@@ -134,23 +126,49 @@ impl<'a> Builder<'a> {
             self.report(finding.clone());
         }
         self.files.extend(&done.files);
-        let was_within = self.taken_in <= MAX_KUSTOMIZATIONS;
-        self.taken_in = self.taken_in.saturating_add(done.taken_in);
         self.is_incomplete |= done.is_incomplete;
-        self.is_circular |= done.is_circular;
-        if self.taken_in > MAX_KUSTOMIZATIONS {
-            self.is_incomplete = true;
-            if was_within && done.taken_in <= MAX_KUSTOMIZATIONS {
-                self.report_too_many(file);
-            }
-            return Vec::new();
+        let is_reported = done.taken_in > limits::KUSTOMIZATIONS;
+        if self.count(done.taken_in, file, is_reported) {
+            done.objects.clone()
+        } else {
+            Vec::new()
         }
-        done.objects.clone()
     }
 
-    fn report_too_many(&mut self, file: FileId) {
-        let message = format!("a build takes in more than {MAX_KUSTOMIZATIONS} kustomizations");
-        self.report(Finding::new(&LOD002, Location::start_of(file), message));
+    /// Counts kustomizations that are taken in. False where they are too many.
+    fn count(&mut self, more: usize, file: FileId, is_reported: bool) -> bool {
+        let was_within = self.taken_in <= limits::KUSTOMIZATIONS;
+        self.taken_in = self.taken_in.saturating_add(more);
+        let is_within = self.taken_in <= limits::KUSTOMIZATIONS;
+        if !is_within {
+            if was_within && !is_reported {
+                let limit = limits::KUSTOMIZATIONS;
+                self.too_much(
+                    Location::start_of(file),
+                    format!("a build takes in more than {limit} kustomizations"),
+                );
+            }
+            self.is_incomplete = true;
+        }
+        is_within
+    }
+
+    /// Reports that all builds of the repository have made too many objects.
+    fn too_much_in_all(&mut self, at: Option<Location>) {
+        let limit = limits::OBJECTS_IN_ALL;
+        let message = format!("all builds together make more than {limit} objects");
+        if let Some(at) = at {
+            self.too_much(at, message);
+        }
+    }
+
+    /// Reports that a limit is reached.
+    pub(super) fn too_much(&mut self, at: Location, message: String) {
+        self.is_incomplete = true;
+        let finding = Finding::new(&LOD002, at, message)
+            .consequence("what is beyond it is not looked at")
+            .fix("write the repeated part once");
+        self.report(finding);
     }
 
     pub(super) fn documents_of(&self, file: FileId) -> impl Iterator<Item = &'a Node> + use<'a> {
@@ -160,6 +178,12 @@ impl<'a> Builder<'a> {
 
     /// What comes last, once for the whole build.
     fn finish(mut self, mut objects: Vec<Object>) -> Build {
+        let limit = limits::OBJECTS_IN_ALL;
+        if !self.builds.spent.objects.add(objects.len(), limit) {
+            let at = objects.first().map(|object| object.node.at);
+            objects.clear();
+            self.too_much_in_all(at);
+        }
         add_hashes(&mut objects);
         let unclear = references::follow(&mut objects, &self.references);
         for Unclear::Ambiguous { from, name } in unclear {
@@ -202,16 +226,22 @@ impl<'a> Builder<'a> {
             return;
         };
         if self.open.iter().any(|open| open == folder) {
-            self.is_circular = true;
+            self.is_incomplete = true;
             let message = format!("the kustomization in {folder} takes in itself");
             self.report(Finding::new(&BLD001, root.at, message).fix("remove the circle"));
             return;
         }
-        self.accumulate_root(root, folder, objects);
+        let limit = limits::KUSTOMIZATIONS_IN_ALL;
+        if !self.builds.spent.kustomizations.add(1, limit) {
+            let message = format!("all builds together take in more than {limit} kustomizations");
+            return self.too_much(Location::start_of(file), message);
+        }
+        if self.count(1, file, false) {
+            self.accumulate_root(root, folder, objects);
+        }
     }
 
     fn accumulate_root(&mut self, root: &Node, folder: &str, objects: &mut Vec<Object>) {
-        self.taken_in += 1;
         self.open.push(folder.to_owned());
         for finding in kustomization::check(root) {
             self.report(finding);
@@ -277,6 +307,14 @@ impl<'a> Builder<'a> {
         more: Vec<Object>,
         at: Location,
     ) {
+        let limit = limits::OBJECTS;
+        if objects.len() + more.len() > limit {
+            return self.too_much(at, format!("a build makes more than {limit} objects"));
+        }
+        let limit = limits::OBJECTS_IN_ALL;
+        if !self.builds.spent.objects.add(more.len(), limit) {
+            return self.too_much_in_all(Some(at));
+        }
         for object in more {
             if known.insert(object.id()) {
                 objects.push(object);
@@ -300,8 +338,8 @@ impl<'a> Builder<'a> {
     }
 
     fn find(&mut self, path: &str, folder: &str, at: Location) -> Option<Found> {
-        if is_remote(path) {
-            self.report(remote(path, at));
+        if remote::is_one(path) {
+            self.report(remote::finding(path, at));
             return None;
         }
         let Some(target) = join(folder, path) else {
@@ -417,14 +455,6 @@ fn custom_references(entry: &Node) -> Vec<Reference> {
         .collect()
 }
 
-fn is_remote(path: &str) -> bool {
-    let is_shorthand = || {
-        let host = path.split('/').next().unwrap_or_default();
-        ["github.com", "gitlab.com", "bitbucket.org"].contains(&host)
-    };
-    path.contains("://") || path.starts_with("git@") || path.contains("?ref=") || is_shorthand()
-}
-
 /// The path `path` seen from `folder`; none where it leaves the repository.
 pub(crate) fn join(folder: &str, path: &str) -> Option<String> {
     if path.starts_with('/') {
@@ -445,77 +475,4 @@ pub(crate) fn join(folder: &str, path: &str) -> Option<String> {
     } else {
         parts.join("/")
     })
-}
-
-fn remote(url: &str, at: Location) -> Finding {
-    let message = format!("{url} is fetched over the network when Flux builds this");
-    let finding = Finding::new(&FLX022, at, message);
-    if is_pinned(url) {
-        return finding;
-    }
-    finding
-        .severity(Severity::Error)
-        .consequence(
-            "what is applied changes whenever somebody changes that branch, without a commit here",
-        )
-        .fix("name a release or a commit in the URL, or keep a copy in the repository")
-}
-
-/// Whether a URL names a commit or a release: what it hands out should then stay the same.
-fn is_pinned(url: &str) -> bool {
-    let reference = url.split_once("ref=").map(|(_, rest)| {
-        let end = rest.find('&').unwrap_or(rest.len());
-        &rest[..end]
-    });
-    let is_fixed = |part: &str| {
-        let is_commit = part.len() == 40 && part.chars().all(|letter| letter.is_ascii_hexdigit());
-        let version = part.rsplit(['-', '@']).next().unwrap_or(part);
-        let version = version.strip_prefix('v').unwrap_or(version);
-        let numbers = version
-            .split('.')
-            .take_while(|part| part.starts_with(|letter: char| letter.is_ascii_digit()));
-        is_commit || numbers.count() >= 2
-    };
-    match reference {
-        Some(reference) => is_fixed(reference),
-        // The host may have digits and dots.
-        None => url
-            .split_once("://")
-            .map_or(url, |(_, rest)| rest)
-            .split('/')
-            .skip(1)
-            .any(is_fixed),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_pinned_by_a_release_or_a_commit() {
-        for (url, expected) in [
-            ("https://raw.example/o/r/v0.0.30/deploy/a.yaml", true),
-            (
-                "https://host.example/o/r/releases/download/1.2/install.yaml",
-                true,
-            ),
-            ("https://raw.example/o/r/main/a.yaml", false),
-            ("https://10.0.0.1/main/a.yaml", false),
-            ("https://host.example/o/r//base?ref=v1.2.3", true),
-            (
-                "https://host.example/o/r//base?ref=chart-1.2.3&timeout=9s",
-                true,
-            ),
-            ("https://host.example/o/r//base?ref=main", false),
-            ("https://host.example/o/v1.2/r//base?ref=main", false),
-            (
-                "github.com/o/r?ref=0123456789012345678901234567890123456789",
-                true,
-            ),
-            ("github.com/o/r", false),
-        ] {
-            assert_eq!(is_pinned(url), expected, "{url}");
-        }
-    }
 }

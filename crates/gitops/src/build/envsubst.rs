@@ -121,12 +121,23 @@ fn expand<'a>(
             ""
         }
     };
+    if grows_beyond(MAX_BYTES, &expansion.operator, value, &arguments) {
+        return Err(Error::TooLong);
+    }
     let changed = change(&expansion.operator, value, &arguments);
     if output.text.len() + changed.len() > MAX_BYTES {
         return Err(Error::TooLong);
     }
     output.text += &changed;
     Ok(())
+}
+
+/// Whether replacing each occurrence of a text makes one that is longer than that.
+fn grows_beyond(bytes: usize, operator: &str, value: &str, arguments: &[String]) -> bool {
+    let [first, second] = arguments else {
+        return false;
+    };
+    operator == "//" && value.matches(&**first).count().saturating_mul(second.len()) > bytes
 }
 
 fn change(operator: &str, value: &str, arguments: &[String]) -> String {

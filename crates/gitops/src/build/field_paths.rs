@@ -1,7 +1,7 @@
 //! The places in an object that a slash-separated path means: lists are looked through.
 
 use crate::source::Location;
-use crate::yaml::{Field, Node, Value};
+use crate::yaml::{Field, Node, Shared, Value};
 
 /// Calls `change` with each node at `path`. With `create`, missing mappings and the last field are
 /// made at `at`, but no list items.
@@ -11,9 +11,32 @@ pub(super) fn at_path(
     create: Option<Location>,
     change: &mut dyn FnMut(&mut Node),
 ) {
+    if create.is_some() || is_there(node, path) {
+        visit(node, path, create, change);
+    }
+}
+
+/// Whether anything is at `path`. Nothing is copied for what is not there.
+fn is_there(node: &Node, path: &[String]) -> bool {
+    if let Value::Sequence(items) = &node.value {
+        return items.iter().any(|item| is_there(item, path));
+    }
+    let Some((key, rest)) = path.split_first() else {
+        return true;
+    };
+    let next = node.get(key.strip_suffix("[]").unwrap_or(key));
+    next.is_some_and(|next| is_there(next, rest))
+}
+
+fn visit(
+    node: &mut Node,
+    path: &[String],
+    create: Option<Location>,
+    change: &mut dyn FnMut(&mut Node),
+) {
     if let Value::Sequence(items) = &mut node.value {
         for item in items {
-            at_path(item, path, create, change);
+            visit(item, path, create, change);
         }
         return;
     }
@@ -26,7 +49,7 @@ pub(super) fn at_path(
     {
         *node = Node {
             at,
-            value: Value::Mapping(Vec::new()),
+            value: Value::Mapping(Shared::default()),
         };
     }
     let Value::Mapping(fields) = &mut node.value else {
@@ -46,7 +69,7 @@ pub(super) fn at_path(
         }
         (None, None) => return,
     };
-    at_path(&mut fields[index].node, rest, create, change);
+    visit(&mut fields[index].node, rest, create, change);
 }
 
 /// The parts of a path. A slash that belongs to a part is written `\/`.

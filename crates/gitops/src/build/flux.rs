@@ -7,7 +7,7 @@ use crate::load::Repository;
 use crate::rules::build::BLD002;
 use crate::rules::flux::files::FLX014;
 use crate::source::{FileId, Location};
-use crate::yaml::{Field, Node, Value};
+use crate::yaml::{Field, Node, Shared, Value};
 
 use super::accumulate::join;
 use super::object::{Object, text_at};
@@ -108,9 +108,9 @@ fn kustomization(repository: &Repository, folder: &str, at: Location) -> Option<
     }
     let mut root = Node {
         at,
-        value: Value::Mapping(Vec::new()),
+        value: Value::Mapping(Shared::default()),
     };
-    let value = Value::Sequence(items);
+    let value = Value::Sequence(items.into());
     root.set(&["resources"], Node { at, value });
     Some(root)
 }
@@ -157,7 +157,7 @@ fn extend(root: &mut Node, field: &str, more: Option<&Node>) {
         .get(field)
         .map_or(Vec::new(), |known| known.items().to_vec());
     items.extend(more.items().iter().cloned());
-    let value = Value::Sequence(items);
+    let value = Value::Sequence(items.into());
     root.set(&[field], Node { at: more.at, value });
 }
 

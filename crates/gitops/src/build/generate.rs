@@ -5,7 +5,7 @@ use std::str;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::yaml::{Field, Node, Value};
+use crate::yaml::{Field, Node, Shared, Value};
 
 use super::object::{Object, text_at};
 
@@ -79,7 +79,7 @@ fn skeleton(kind: &str, name: &str, entry: &Node) -> Node {
     let at = entry.at;
     let mut node = Node {
         at,
-        value: Value::Mapping(Vec::new()),
+        value: Value::Mapping(Shared::default()),
     };
     node.set(&["apiVersion"], text_at("v1", at));
     node.set(&["kind"], text_at(kind, at));

@@ -6,9 +6,17 @@ use super::object::{Object, text_at};
 
 /// Applies one entry of `images` to the containers of an object, wherever they stand in it.
 pub(super) fn set_image(object: &mut Object, entry: &Node) {
-    if object.kind() != "CustomResourceDefinition" {
+    if object.kind() != "CustomResourceDefinition" && has_containers(&object.node) {
         visit(&mut object.node, entry);
     }
+}
+
+const LISTS: [&str; 2] = ["containers", "initContainers"];
+
+fn has_containers(node: &Node) -> bool {
+    let mut fields = node.fields().iter();
+    fields.any(|field| LISTS.contains(&&*field.key) || has_containers(&field.node))
+        || node.items().iter().any(has_containers)
 }
 
 fn visit(node: &mut Node, entry: &Node) {
@@ -16,7 +24,7 @@ fn visit(node: &mut Node, entry: &Node) {
         Value::Sequence(items) => items.iter_mut().for_each(|item| visit(item, entry)),
         Value::Mapping(fields) => {
             for field in fields {
-                if matches!(&*field.key, "containers" | "initContainers") {
+                if LISTS.contains(&&*field.key) {
                     containers(&mut field.node, entry);
                 }
                 visit(&mut field.node, entry);

@@ -1,16 +1,18 @@
 //! JSON patches (RFC 6902) on nodes with places.
 
+use crate::load::{Extent, MAX_DOCUMENT_BYTES};
 use crate::yaml::{Field, Node, Value};
 
 /// Applies the operations in order. The error names the first that is not possible; the node is then
 /// half changed, and must not be used.
 pub(super) fn apply(node: &mut Node, operations: &[Node]) -> Result<(), String> {
-    operations
-        .iter()
-        .try_for_each(|operation| apply_one(node, operation))
+    let mut bytes_left = MAX_DOCUMENT_BYTES;
+    let mut operations = operations.iter();
+    operations.try_for_each(|operation| apply_one(node, operation, &mut bytes_left))
 }
 
-fn apply_one(node: &mut Node, operation: &Node) -> Result<(), String> {
+/// Copies of copies of copies are a bomb: `bytes_left` is what may still be copied.
+fn apply_one(node: &mut Node, operation: &Node, bytes_left: &mut usize) -> Result<(), String> {
     let field = |key: &str| {
         let text = operation.text_of(key);
         text.ok_or_else(|| format!("an operation of the JSON patch has no {key:?}"))
@@ -30,7 +32,10 @@ fn apply_one(node: &mut Node, operation: &Node) -> Result<(), String> {
         "move" => take(node, field("from")?).and_then(|taken| add(node, path, taken)),
         "copy" => {
             let copied = find(node, field("from")?).cloned();
-            copied.and_then(|copied| add(node, path, copied))
+            copied.and_then(|copied| {
+                *bytes_left -= Extent::within(&copied, *bytes_left)?.bytes;
+                add(node, path, copied)
+            })
         }
         "test" => {
             let expected = value()?;

@@ -3,6 +3,7 @@
 use crate::yaml::{Field, Node};
 
 use super::field_paths::{at_path, split};
+use super::limits::check_path;
 use super::object::Object;
 
 /// Where labels go beside the object's own.
@@ -38,16 +39,18 @@ pub(super) fn set_labels(object: &mut Object, pairs: &Node, reach: Reach) {
 }
 
 /// Sets the labels at one more place: an entry of `fields`.
-pub(super) fn set_at(object: &mut Object, pairs: &Node, field: &Node) {
+pub(super) fn set_at(object: &mut Object, pairs: &Node, field: &Node) -> Result<(), String> {
     let fits = |key, value: &str| field.text_of(key).is_none_or(|wanted| wanted == value);
     let is_meant = fits("kind", object.kind())
         && fits("group", object.group())
         && fits("version", object.version());
     let path = field.text_of("path").filter(|_| is_meant);
     if let Some(path) = path {
+        check_path(&split(path))?;
         let create = field.get("create").and_then(Node::scalar_text) == Some("true");
         add(object, path, create, pairs);
     }
+    Ok(())
 }
 
 /// Sets the annotations `pairs`, also those of Pod templates.

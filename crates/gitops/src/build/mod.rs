@@ -16,11 +16,13 @@ mod images;
 mod json_patch;
 mod kustomization;
 mod labels;
+mod limits;
 mod names;
 mod namespace;
 mod object;
 mod patches;
 mod references;
+mod remote;
 mod replacements;
 mod selector;
 mod strategic;
@@ -166,6 +168,10 @@ mod tests {
             (
                 "resources: [a.yaml]\nressources: []",
                 "BLD001 app/kustomization.yaml:2 a kustomization has no field `ressources`",
+            ),
+            (
+                "resources: a.yaml",
+                "BLD001 app/kustomization.yaml:1 `resources` is a list, and this is none",
             ),
             (
                 "resources: [a.yaml, .]",

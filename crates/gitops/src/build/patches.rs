@@ -2,8 +2,10 @@
 
 use regex::Regex;
 
-use crate::yaml::{Node, Value};
+use crate::pattern;
+use crate::yaml::{Node, Shared, Value};
 
+use super::limits::check_object;
 use super::namespace::is_built_in;
 use super::object::Object;
 use super::selector::Selector;
@@ -15,7 +17,7 @@ pub(super) enum Patch {
     /// Looks like the object.
     Strategic(Node),
     /// A list of operations.
-    Json(Vec<Node>),
+    Json(Shared<Node>),
 }
 
 /// The objects that a patch is for.
@@ -45,10 +47,12 @@ impl Target {
     pub(super) fn parse(node: &Node) -> Result<Self, String> {
         let pattern = |key: &str| -> Result<Option<Regex>, String> {
             let text = node.text_of(key).filter(|text| !text.is_empty());
-            let anchored = text.map(|text| Regex::new(&format!("^(?:{text})$")));
-            anchored
-                .transpose()
-                .map_err(|_| format!("{key} of the target is no regular expression"))
+            let Some(text) = text else {
+                return Ok(None);
+            };
+            let anchored = pattern::compile(&format!("^(?:{text})$"));
+            let wrong = || format!("{key} of the target is no regular expression, or too large");
+            anchored.ok_or_else(wrong).map(Some)
         };
         let selector = |key: &str| {
             Selector::parse(node.text_of(key).unwrap_or_default())
@@ -134,6 +138,7 @@ pub(super) fn apply(
             json_patch::apply(&mut object.node, operations)?;
         }
     }
+    check_object(&object.node)?;
     let (kind, name, namespace) = before;
     if (object.name(), object.namespace()) == (&name, &namespace) && object.kind() == kind {
         object.earlier.pop_if(|(before_namespace, before_name)| {

@@ -1,10 +1,10 @@
 //! The field `replacements`: a value of one object, put into fields of others.
 
-use regex::Regex;
-
 use crate::load::plain_scalar;
-use crate::yaml::{Field, Node, Value};
+use crate::pattern;
+use crate::yaml::{Field, Node, Shared, Value};
 
+use super::limits::{check_object, check_path};
 use super::object::{Object, text_at};
 use super::selector::Selector;
 
@@ -42,7 +42,13 @@ pub(super) fn replace(replacement: &Node, objects: &mut [Object]) -> Result<(), 
             select.is_for(object) && !rejects.iter().any(|reject| reject.is_for(object))
         }) {
             let name = object.display_name();
-            put(object, target, &value).map_err(|problem| Wrong(format!("{name}: {problem}")))?;
+            let before = object.node.clone();
+            let outcome = put(object, target, &value);
+            let outcome = outcome.and_then(|()| check_object(&object.node));
+            outcome.map_err(|problem| {
+                object.node = before;
+                Wrong(format!("{name}: {problem}"))
+            })?;
         }
     }
     Ok(())
@@ -103,8 +109,10 @@ fn put(object: &mut Object, target: &Node, value: &Node) -> Result<(), String> {
     object.remember();
     for path in paths {
         let create = options.create.then_some(value);
+        let parts = split(path);
+        check_path(&parts)?;
         let mut count = 0;
-        each(&mut object.node, &split(path), create, &mut |field| {
+        each(&mut object.node, &parts, create, &mut |field| {
             count += 1;
             set(field, value, &options)
         })?;
@@ -327,7 +335,8 @@ fn each_item(
     let (key, wanted) = condition
         .split_once('=')
         .ok_or_else(|| format!("[{condition}] is no condition"))?;
-    let pattern = Regex::new(wanted).map_err(|_| format!("{wanted} is no regular expression"))?;
+    let pattern = pattern::compile(wanted)
+        .ok_or_else(|| format!("{wanted} is no regular expression, or too large"))?;
     let Value::Sequence(items) = &mut node.value else {
         return Err(format!("[{condition}] is looked for in what is no list"));
     };
@@ -346,7 +355,7 @@ fn each_item(
             let wanted = item;
             item = Node {
                 at: create.at,
-                value: Value::Mapping(Vec::new()),
+                value: Value::Mapping(Shared::default()),
             };
             item.set(&[key], wanted);
         }
@@ -364,12 +373,12 @@ fn each_item(
 fn empty(next: Option<&String>, value: &Node) -> Value {
     match next {
         Some(part) if part.starts_with('[') || part.parse::<usize>().is_ok() => {
-            Value::Sequence(Vec::new())
+            Value::Sequence(Shared::default())
         }
-        Some(_) => Value::Mapping(Vec::new()),
+        Some(_) => Value::Mapping(Shared::default()),
         None => match value.value {
-            Value::Sequence(_) => Value::Sequence(Vec::new()),
-            Value::Mapping(_) => Value::Mapping(Vec::new()),
+            Value::Sequence(_) => Value::Sequence(Shared::default()),
+            Value::Mapping(_) => Value::Mapping(Shared::default()),
             _ => Value::Null,
         },
     }

@@ -4,7 +4,7 @@
 //! Kubernetes API gives them; all other lists are replaced, as kustomize does without a schema.
 
 use crate::source::Location;
-use crate::yaml::{Field, Node, Value};
+use crate::yaml::{Field, Node, Shared, Value};
 
 /// Merges `patch` into `base`. Lists have merge keys only where the kind is built in.
 pub(super) fn merge(base: &mut Node, patch: &Node, is_built_in: bool) {
@@ -30,7 +30,7 @@ impl Context {
         if replaces || !matches!(base.value, Value::Mapping(_)) {
             *base = Node {
                 at: patch.at,
-                value: Value::Mapping(Vec::new()),
+                value: Value::Mapping(Shared::default()),
             };
         }
         for field in fields {
@@ -44,7 +44,7 @@ impl Context {
             }
             if base.get(key).is_none() {
                 let value = match field.node.value {
-                    Value::Mapping(_) => Value::Mapping(Vec::new()),
+                    Value::Mapping(_) => Value::Mapping(Shared::default()),
                     _ => Value::Null,
                 };
                 let Value::Mapping(known) = &mut base.value else {
@@ -68,18 +68,18 @@ impl Context {
     fn merge_list(&self, base: &mut Node, patch: &Node, items: &[Node], field: &str) {
         let mut known = match &mut base.value {
             Value::Sequence(known) => std::mem::take(known),
-            _ => Vec::new(),
+            _ => Shared::default(),
         };
         let replaces = items
             .iter()
             .any(|item| item.text_of("$patch") == Some("replace"));
         let key =
-            merge_key(field, items.iter().chain(&known)).filter(|_| self.is_built_in && !replaces);
+            merge_key(field, items.iter().chain(&*known)).filter(|_| self.is_built_in && !replaces);
         let Some(key) = key else {
             let kept = items.iter().filter(|item| item.get("$patch").is_none());
             *base = Node {
                 at: patch.at,
-                value: Value::Sequence(Vec::new()),
+                value: Value::Sequence(Shared::default()),
             };
             let Value::Sequence(new) = &mut base.value else {
                 return;
@@ -102,7 +102,7 @@ impl Context {
         }
         // As with kustomize, what the patch names comes first, in the patch's order.
         new.extend(known);
-        base.value = Value::Sequence(new);
+        base.value = Value::Sequence(new.into());
     }
 
     /// What a patch says where there was nothing: without its directives.

@@ -141,7 +141,8 @@ impl Variables {
             undefined: Vec::new(),
             findings: self.check(),
         };
-        for object in objects.iter_mut().filter(|object| !is_switched_off(object)) {
+        let is_meant = |object: &Object| has_variable(&object.node) && !is_switched_off(object);
+        for object in objects.iter_mut().filter(|object| is_meant(object)) {
             let name = object.display_name();
             let before = (writer.undefined.len(), writer.findings.len());
             writer.visit(&mut object.node, &name);
@@ -154,6 +155,13 @@ impl Variables {
         }
         (writer.undefined, writer.findings)
     }
+}
+
+fn has_variable(node: &Node) -> bool {
+    let mut fields = node.fields().iter();
+    fields.any(|field| field.key.contains('$') || has_variable(&field.node))
+        || node.items().iter().any(has_variable)
+        || node.text().is_some_and(|text| text.contains('$'))
 }
 
 fn is_switched_off(object: &Object) -> bool {

@@ -15,7 +15,7 @@ use super::labels::Reach;
 use super::object::Object;
 use super::patches::{Patch, Target};
 use super::replacements::Problem;
-use super::{images, labels, names, namespace, patches, replacements};
+use super::{images, labels, limits, names, namespace, patches, replacements};
 
 impl Builder<'_> {
     /// Makes objects of files and literals.
@@ -27,13 +27,17 @@ impl Builder<'_> {
             ("secretGenerator", "Secret"),
         ] {
             for entry in entries(root, field) {
-                let repository = self.repository;
+                let (repository, spent) = (self.repository, &self.builds.spent);
                 let mut read = |path: &str| {
                     let target = join(folder, path)
                         .ok_or_else(|| format!("{path} leads out of the repository"))?;
-                    repository
-                        .bytes(&target)
-                        .map_err(|reason| format!("{path}: {reason}"))
+                    let bytes = repository.bytes(&target);
+                    let bytes = bytes.map_err(|reason| format!("{path}: {reason}"))?;
+                    let limit = limits::GENERATED_BYTES;
+                    let is_within = spent.generated_bytes.add(bytes.len(), limit);
+                    is_within
+                        .then_some(bytes)
+                        .ok_or_else(|| format!("all generators read more than {limit} bytes"))
                 };
                 match generate(kind, entry, common, &mut read) {
                     Err(message) => self.report(Finding::new(&FLX021, entry.at, message)),
@@ -141,9 +145,12 @@ impl Builder<'_> {
                     .iter_mut()
                     .for_each(|object| labels::set_labels(object, pairs, reach));
                 for field in entries(entry, "fields") {
-                    objects
+                    let outcome = objects
                         .iter_mut()
-                        .for_each(|object| labels::set_at(object, pairs, field));
+                        .try_for_each(|object| labels::set_at(object, pairs, field));
+                    if let Err(message) = outcome {
+                        self.report(Finding::new(&BLD001, field.at, message));
+                    }
                 }
             }
         }

@@ -103,6 +103,12 @@ impl Graph {
         applied.chain(&self.rest)
     }
 
+    /// Every object of the repository, and the Kustomizations with which a cluster is started.
+    pub fn checked_objects(&self) -> impl Iterator<Item = &Object> {
+        let kustomizations = self.kustomizations.values().map(|known| &known.object);
+        self.all_objects().chain(kustomizations)
+    }
+
     /// The objects of a kind, applied by a Kustomization or not.
     pub fn of_kind<'a>(
         &'a self,

@@ -6,6 +6,9 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::build::KUSTOMIZATION_FILES;
 
 use super::{OtherFiles, RawFile, Repository, Unread};
 
@@ -45,7 +48,7 @@ pub fn load(root: &Path) -> Result<Repository, Error> {
         content: read(&canonical, &path),
         path: portable(&path),
     }));
-    repository.other_files = Some(Box::new(Folder { root: canonical }));
+    repository.other_files = Some(Arc::new(Folder { root: canonical }));
     Ok(repository)
 }
 
@@ -92,9 +95,12 @@ fn is_walked(name: &str, parent: &Path) -> bool {
     !SKIPPED_FOLDERS.contains(&name) && !is_chart_template
 }
 
+/// A kustomization may also be in a file `Kustomization`, without an extension.
 fn is_yaml(name: &str) -> bool {
     let extension = Path::new(name).extension();
-    extension.is_some_and(|extension| extension == "yaml" || extension == "yml")
+    let has_extension =
+        extension.is_some_and(|extension| extension == "yaml" || extension == "yml");
+    has_extension || KUSTOMIZATION_FILES.contains(&name)
 }
 
 fn read(root: &Path, path: &Path) -> Result<Vec<u8>, Unread> {
@@ -160,6 +166,7 @@ mod tests {
             "a/x.yaml",
             ".git/x.yaml",
             "README.md",
+            "app/Kustomization",
             "templates/t.yaml",
             "chart/Chart.yaml",
             "chart/templates/deployment.yaml",
@@ -171,13 +178,14 @@ mod tests {
             paths(&repository),
             [
                 "a/x.yaml",
+                "app/Kustomization",
                 "b/z.yml",
                 "b.yaml",
                 "chart/Chart.yaml",
                 "templates/t.yaml"
             ]
         );
-        assert_eq!(repository.documents.len(), 5);
+        assert_eq!(repository.documents.len(), 6);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! A mistake in one document does not hide the others: reading goes on with the next one.
 
-use std::collections::{HashMap, HashSet};
+mod extent;
+mod fields;
+
+use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
@@ -12,12 +15,21 @@ use crate::source::{FileId, Location};
 use crate::yaml::{Field, Node, Value};
 
 use super::scalar;
+use fields::Fields;
+
+pub(crate) use extent::Extent;
 
 /// The API server does not take larger requests.
-const MAX_DOCUMENT_BYTES: usize = 3 * 1024 * 1024;
+pub(crate) const MAX_DOCUMENT_BYTES: usize = 3 * 1024 * 1024;
 
 /// Levels of nesting, of each of the two styles.
 const MAX_DEPTH: usize = 200;
+
+/// Levels of nesting with what aliases stand for.
+const MAX_DEPTH_WITH_ALIASES: usize = 2 * MAX_DEPTH;
+
+/// Of a file with more mistakes, the rest is not read.
+const MAX_FINDINGS: usize = 100;
 
 /// Aliases may always make this much of a file, in bytes.
 const ALIAS_BYTES: usize = 64 * 1024;
@@ -64,6 +76,10 @@ pub fn parse(file: FileId, text: &str) -> Parsed {
     };
     let mut parser = Parser::new_from_str_with_options(text, options);
     loop {
+        if reader.parsed.findings.len() >= MAX_FINDINGS {
+            reader.give_up();
+            break;
+        }
         match parser.next_event() {
             None | Some(Ok((Event::StreamEnd, _))) => break,
             Some(Ok((event, span))) => reader.event(event, span),
@@ -108,8 +124,7 @@ struct Open {
 enum OpenContent {
     Sequence(Vec<Node>),
     Mapping {
-        fields: Vec<Field>,
-        seen: HashSet<Box<str>>,
+        fields: Fields,
         /// The key whose value comes next.
         key: Option<(Box<str>, Location)>,
         /// Values of merge keys (`<<`).
@@ -119,7 +134,7 @@ enum OpenContent {
 
 struct Anchored {
     node: Node,
-    bytes: usize,
+    extent: Extent,
 }
 
 impl Reader<'_> {
@@ -158,8 +173,7 @@ impl Reader<'_> {
             }
             Event::MappingStart(_, anchor, _) => {
                 let content = OpenContent::Mapping {
-                    fields: Vec::new(),
-                    seen: HashSet::new(),
+                    fields: Fields::default(),
                     key: None,
                     merged: Vec::new(),
                 };
@@ -185,11 +199,11 @@ impl Reader<'_> {
         let (value, last) = match open.content {
             OpenContent::Sequence(items) => {
                 let last = items.last().map(|item| item.at.end);
-                (Value::Sequence(items), last)
+                (Value::Sequence(items.into()), last)
             }
             OpenContent::Mapping { fields, merged, .. } => {
-                let last = fields.last().map(|field| field.node.at.end);
-                (Value::Mapping(merge(fields, merged)), last)
+                let last = fields.end();
+                (Value::Mapping(fields.merged_with(merged)), last)
             }
         };
         // A block's end event stands where the next thing begins; its last entry is its end.
@@ -225,7 +239,10 @@ impl Reader<'_> {
                 None,
             );
         };
-        let node = if let Some(left) = self.alias_bytes_left.checked_sub(anchored.bytes) {
+        let extent = anchored.extent;
+        let left = self.alias_bytes_left.checked_sub(extent.bytes);
+        let depth = self.builder.open.len() + extent.depth;
+        let node = if let Some(left) = left.filter(|_| depth <= MAX_DEPTH_WITH_ALIASES) {
             self.alias_bytes_left = left;
             Node {
                 at,
@@ -246,14 +263,13 @@ impl Reader<'_> {
         if anchor == 0 || self.builder.is_broken {
             return;
         }
-        let bytes = size(node);
-        match self.alias_bytes_left.checked_sub(bytes) {
-            Some(left) => {
-                self.alias_bytes_left = left;
+        match Extent::within(node, self.alias_bytes_left) {
+            Some(extent) => {
+                self.alias_bytes_left -= extent.bytes;
                 let node = node.clone();
                 self.builder
                     .anchors
-                    .insert(anchor, Anchored { node, bytes });
+                    .insert(anchor, Anchored { node, extent });
             }
             None => self.too_many_aliases(node.at),
         }
@@ -265,7 +281,7 @@ impl Reader<'_> {
                 Finding::new(
                     &LOD002,
                     at,
-                    "aliases make this document far larger than its text",
+                    "aliases make this document far larger or deeper than its text",
                 )
                 .fix("write the repeated part once, in a base or a component"),
             );
@@ -285,7 +301,6 @@ impl Reader<'_> {
             OpenContent::Sequence(items) => items.push(node),
             OpenContent::Mapping {
                 fields,
-                seen,
                 key: waiting,
                 merged,
             } => match waiting.take() {
@@ -293,10 +308,8 @@ impl Reader<'_> {
                     merged.push(node);
                 }
                 Some((key, key_at)) => {
-                    if seen.insert(key.clone()) {
-                        fields.push(Field { key, key_at, node });
-                    } else {
-                        self.duplicate(&key, key_at);
+                    if let Err(twice) = fields.add(Field { key, key_at, node }) {
+                        self.duplicate(&twice.key, key_at);
                     }
                 }
                 None => match key {
@@ -395,6 +408,17 @@ impl Reader<'_> {
         });
     }
 
+    fn give_up(&mut self) {
+        let last = self.parsed.findings.last();
+        let at = last.map_or(Location::start_of(self.file), |last| last.location);
+        let message = format!("after {MAX_FINDINGS} mistakes, the rest of the file is not read");
+        let finding = Finding::new(&LOD002, at, message);
+        let consequence = "what else is wrong in the file is not known";
+        self.parsed
+            .findings
+            .push(finding.consequence(consequence).fix("correct the mistakes"));
+    }
+
     fn report(&mut self, finding: Finding) {
         self.builder.is_broken = true;
         self.parsed.findings.push(finding);
@@ -412,46 +436,6 @@ fn scalar_value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
         _ if style == ScalarStyle::Plain => scalar::resolve(text),
         _ => Value::Text(text.into()),
     }
-}
-
-/// The fields, and those of the merged mappings that are not among them. The first one wins.
-fn merge(mut fields: Vec<Field>, merged: Vec<Node>) -> Vec<Field> {
-    let sources = merged.into_iter().flat_map(|node| match node.value {
-        Value::Sequence(items) => items,
-        _ => vec![node],
-    });
-    for source in sources {
-        if let Value::Mapping(more) = source.value {
-            for field in more {
-                if !fields.iter().any(|known| known.key == field.key) {
-                    fields.push(field);
-                }
-            }
-        }
-    }
-    fields
-}
-
-/// About how many bytes a copy takes.
-fn size(node: &Node) -> usize {
-    let mut bytes = 0;
-    let mut open = vec![node];
-    while let Some(node) = open.pop() {
-        bytes += size_of::<Node>();
-        match &node.value {
-            Value::Text(text) | Value::Number(text) => bytes += text.len(),
-            Value::Sequence(items) => open.extend(items),
-            Value::Mapping(fields) => {
-                bytes += fields
-                    .iter()
-                    .map(|field| field.key.len() + 32)
-                    .sum::<usize>();
-                open.extend(fields.iter().map(|field| &field.node));
-            }
-            Value::Null | Value::Bool(_) => {}
-        }
-    }
-    bytes
 }
 
 fn start_of(span: &Span) -> usize {

@@ -11,11 +11,13 @@ mod document;
 mod scalar;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::finding::Finding;
 use crate::source::{FileId, Location, Sources};
 use crate::yaml::Node;
 
+pub(crate) use document::{Extent, MAX_DOCUMENT_BYTES};
 pub use document::{Ignore, parse};
 pub(crate) use scalar::resolve as plain_scalar;
 
@@ -52,7 +54,7 @@ pub enum Unread {
 }
 
 /// Files that are no YAML, which a generator may put into an object.
-pub trait OtherFiles: std::fmt::Debug {
+pub trait OtherFiles: std::fmt::Debug + Send + Sync {
     /// The bytes of the file at a path from the root.
     fn read(&self, path: &str) -> Result<Vec<u8>, Unread>;
     /// Whether there is a file or folder at this path.
@@ -60,7 +62,7 @@ pub trait OtherFiles: std::fmt::Debug {
 }
 
 /// One YAML document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Document {
     /// The file it stands in.
     pub file: FileId,
@@ -80,7 +82,7 @@ pub struct Repository {
     /// What was wrong with the files themselves.
     pub findings: Vec<Finding>,
     /// Where files are found that are no YAML.
-    pub other_files: Option<Box<dyn OtherFiles>>,
+    pub other_files: Option<Arc<dyn OtherFiles>>,
     /// The files that something is wrong with.
     broken: HashSet<FileId>,
 }
@@ -92,9 +94,36 @@ impl Repository {
         for file in files {
             repository.add(file);
         }
-        let findings = repository.findings.iter();
-        repository.broken = findings.map(|finding| finding.location.file).collect();
         repository
+    }
+
+    /// The same repository with this file in the place of the one with its path, which is there. The
+    /// other files are not read again.
+    #[must_use]
+    pub fn with(&self, file: RawFile) -> Self {
+        let mut changed = Self {
+            other_files: self.other_files.clone(),
+            ..Self::default()
+        };
+        let replaced = self.sources.find(&file.path);
+        let mut file = Some(file);
+        for (id, known) in self.sources.iter() {
+            if let Some(file) = file.take_if(|_| Some(id) == replaced) {
+                changed.add(file);
+                continue;
+            }
+            changed.sources.add(known.path.clone(), known.text.clone());
+            changed.documents.extend_from_slice(self.documents_of(id));
+        }
+        let is_same = |file| Some(file) != replaced;
+        let ignores = self.ignores.iter().filter(|ignore| is_same(ignore.at.file));
+        changed.ignores.extend(ignores.cloned());
+        let findings = self.findings.iter();
+        let findings = findings.filter(|finding| is_same(finding.location.file));
+        changed.findings.extend(findings.cloned());
+        let broken = self.broken.iter().copied();
+        changed.broken.extend(broken.filter(|file| is_same(*file)));
+        changed
     }
 
     /// The documents of a file, in their order.
@@ -135,6 +164,7 @@ impl Repository {
             Err(unread) => {
                 let id = self.sources.add(file.path, String::new());
                 self.findings.push(decode::unread(id, &unread));
+                self.broken.insert(id);
                 return;
             }
         };
@@ -142,6 +172,9 @@ impl Repository {
             Ok(text) => {
                 let id = self.sources.add(file.path, text);
                 let parsed = parse(id, &self.sources.get(id).text);
+                if !parsed.findings.is_empty() {
+                    self.broken.insert(id);
+                }
                 let documents = parsed.documents.into_iter();
                 self.documents
                     .extend(documents.map(|root| Document { file: id, root }));
@@ -152,6 +185,7 @@ impl Repository {
                 let id = self.sources.add(file.path, error.readable_part.clone());
                 let at = Location::new(id, error.readable_part.len(), error.readable_part.len());
                 self.findings.push(decode::not_text(at, &error));
+                self.broken.insert(id);
             }
         }
     }

@@ -12,13 +12,14 @@ use super::Report;
 #[schemars(title = "Report of nico check")]
 pub struct Output<'a> {
     /// What was looked at, and how much was found.
-    summary: Summary,
+    summary: Summary<'a>,
     /// The findings that nothing silences, by file and place.
     findings: Vec<Item<'a>>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Summary {
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
     /// YAML files.
     files: usize,
     /// Documents in them.
@@ -39,6 +40,16 @@ struct Summary {
     unused: usize,
     /// Kustomizations that come from another repository, and were not looked at: `NAMESPACE/NAME`.
     external: Vec<String>,
+    /// Kinds without a schema: the fields of their objects were not looked at.
+    without_schema: Vec<Kind<'a>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Kind<'a> {
+    /// `apiVersion Kind`.
+    kind: &'a str,
+    /// How many objects of it there are.
+    objects: usize,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -77,6 +88,7 @@ pub fn json(report: &Report<'_>) -> String {
             expired: report.expired,
             unused: report.unused,
             external: report.external.clone(),
+            without_schema: without_schema(report),
         },
         findings: report
             .findings
@@ -86,6 +98,16 @@ pub fn json(report: &Report<'_>) -> String {
     };
     let json = serde_json::to_string_pretty(&output).expect("plain structs become JSON");
     format!("{json}\n")
+}
+
+fn without_schema<'a>(report: &'a Report<'_>) -> Vec<Kind<'a>> {
+    let kinds = report.without_schema.iter();
+    kinds
+        .map(|(kind, objects)| Kind {
+            kind,
+            objects: *objects,
+        })
+        .collect()
 }
 
 fn item<'a>(report: &'a Report<'_>, finding: &'a Finding) -> Item<'a> {

@@ -7,7 +7,7 @@ mod junit;
 mod sarif;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::civil::Date;
 
@@ -16,6 +16,8 @@ use crate::finding::{Finding, Severity};
 use crate::graph::Graph;
 use crate::load::{Ignore, Repository};
 use crate::rules::{self, Rule};
+use crate::schema::Schemas;
+use crate::settings::Settings;
 use crate::source::{FileId, Sources};
 
 pub use github::github;
@@ -42,6 +44,9 @@ pub struct Report<'repository> {
     pub unused: usize,
     /// Kustomizations that come from another repository, and were not looked at.
     pub external: Vec<String>,
+    /// Kinds without a schema, as `apiVersion Kind`, and how many objects of each there are: their fields
+    /// were not looked at.
+    pub without_schema: BTreeMap<String, usize>,
     /// What was looked for.
     pub rules: Vec<&'static Rule>,
 }
@@ -97,6 +102,7 @@ impl<'repository> Report<'repository> {
             expired: 0,
             unused: 0,
             external: Vec::new(),
+            without_schema: BTreeMap::new(),
             rules: rules::all(),
         };
         for finding in findings {
@@ -122,6 +128,13 @@ impl<'repository> Report<'repository> {
         self.external = external
             .map(|((namespace, name), _)| format!("{namespace}/{name}"))
             .collect();
+        self
+    }
+
+    /// The same, with what was not looked at for want of a schema.
+    #[must_use]
+    pub fn with_schemas(mut self, graph: &Graph, settings: &Settings) -> Self {
+        self.without_schema = Schemas::new(graph, settings).without(graph);
         self
     }
 

@@ -1,5 +1,6 @@
 //! The report for people: each finding with the lines it is about, and a summary.
 
+use std::cmp::Reverse;
 use std::fmt::Write;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -130,7 +131,33 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         )
         .expect("a string takes all");
     }
+    if !report.without_schema.is_empty() {
+        line += &without_schema(report);
+    }
     line
+}
+
+/// The kinds with most objects; the rest is in the JSON.
+fn without_schema(report: &Report<'_>) -> String {
+    let mut kinds: Vec<_> = report.without_schema.iter().collect();
+    kinds.sort_by_key(|(kind, objects)| (Reverse(**objects), *kind));
+    let objects = kinds.iter().map(|(_, objects)| **objects).sum();
+    let names: Vec<_> = kinds
+        .iter()
+        .take(5)
+        .map(|(kind, _)| kind.as_str())
+        .collect();
+    let more = if kinds.len() > names.len() {
+        ", …"
+    } else {
+        ""
+    };
+    format!(
+        "no schema, so that fields were not looked at: {} of {} ({}{more})\n",
+        count(objects, "object"),
+        count(kinds.len(), "kind"),
+        names.join(", "),
+    )
 }
 
 fn count(number: usize, noun: &str) -> String {

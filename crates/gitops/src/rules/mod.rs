@@ -195,6 +195,17 @@ pub fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
 
 /// Everything that is wrong with the repository, each thing once.
 pub fn check_with(repository: &Repository, graph: &Graph, settings: &Settings) -> Vec<Finding> {
+    check_for(&all(), repository, graph, settings)
+}
+
+/// What is wrong with the repository by some rules, each thing once. The others are not looked for.
+pub fn check_for(
+    rules: &[&'static Rule],
+    repository: &Repository,
+    graph: &Graph,
+    settings: &Settings,
+) -> Vec<Finding> {
+    let is_wanted = |rule: &Rule| rules.iter().any(|wanted| wanted.id == rule.id);
     let context = Context {
         repository,
         graph,
@@ -202,11 +213,14 @@ pub fn check_with(repository: &Repository, graph: &Graph, settings: &Settings) -
     };
     let mut findings = repository.findings.clone();
     findings.extend(graph.findings.iter().cloned());
-    findings.extend(TABLE.iter().flat_map(|(_, check)| check(&context)));
+    let checks = TABLE.iter();
+    let checks = checks.filter(|(rules, _)| rules.iter().any(|rule| is_wanted(rule)));
+    findings.extend(checks.flat_map(|(_, check)| check(&context)));
     // Whatever is wrong with a base is wrong in every build with it.
     let mut seen = HashSet::new();
     findings.retain(|finding| {
-        seen.insert((finding.rule.id, finding.location, finding.message.clone()))
+        is_wanted(finding.rule)
+            && seen.insert((finding.rule.id, finding.location, finding.message.clone()))
     });
     findings
 }

@@ -30,13 +30,13 @@ pub static FLX025: Rule = Rule {
 
 /// What breaks the rules of this module.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
-    let schemas = Schemas::new(context.graph);
+    let schemas = Schemas::new(context.graph, context.settings);
     let flux = context
         .settings
         .flux
         .or_else(|| installed_flux(context.graph));
     let mut findings = Vec::new();
-    for object in all(context) {
+    for object in context.graph.checked_objects() {
         if let Some(finding) = version(object, flux, context.settings.kubernetes) {
             findings.push(finding);
             continue;
@@ -51,13 +51,6 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
         );
     }
     findings
-}
-
-/// All objects, and the Kustomizations with which a cluster is started.
-fn all<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a Object> {
-    let graph = context.graph;
-    let kustomizations = graph.kustomizations.values().map(|known| &known.object);
-    graph.all_objects().chain(kustomizations)
 }
 
 /// The minor number of the Flux that the repository installs, if it says so.

@@ -2,12 +2,15 @@
 //!
 //! Kubernetes' own kinds are those of `k8s-openapi`, Flux' kinds are kept in `flux.json` (made by
 //! `tools/flux-schemas`), NICO's are its own CustomResourceDefinitions; those in the repository come
-//! on top. A kind without a schema is not looked at.
+//! on top, and between the two those of a [`directory`] that somebody names. A kind without a schema is not
+//! looked at, and [`Schemas::without`] says which these are.
 
+pub mod directory;
 mod kubernetes;
 pub mod validate;
+mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Map, Value, json};
@@ -15,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::build::Object;
 use crate::graph::Graph;
 use crate::load;
+use crate::settings::Settings;
 use crate::source::FileId;
 use crate::yaml::Node;
 
@@ -28,30 +32,46 @@ const NICO: [&str; 3] = [
     include_str!("../../../../crds/nixosconfiguration.yaml"),
 ];
 
-/// Schemas by group, version and kind.
-type ByKind = HashMap<String, Option<Arc<Value>>>;
+/// Schemas by `group/version/Kind`; none where the kind is known to have none.
+pub type ByKind = HashMap<String, Option<Arc<Value>>>;
 
 /// The schemas that are known for a repository.
-pub struct Schemas {
+pub struct Schemas<'a> {
     /// Those of the definitions in it.
     own: ByKind,
+    /// Those that the user names.
+    given: &'a ByKind,
 }
 
-impl Schemas {
+impl<'a> Schemas<'a> {
     /// All schemas, with those of the definitions in the repository.
-    pub fn new(graph: &Graph) -> Self {
+    pub fn new(graph: &Graph, settings: &'a Settings) -> Self {
         let definitions = graph.of_kind("apiextensions.k8s.io", "CustomResourceDefinition");
         let own = definitions.flat_map(|definition| versions(&definition.node));
-        Self { own: own.collect() }
+        Self {
+            own: own.collect(),
+            given: &settings.schemas,
+        }
     }
 
     /// The schema for an object, where there is one.
     pub fn of(&self, object: &Object) -> Option<Arc<Value>> {
         let key = key(object.group(), object.version(), object.kind());
-        match self.own.get(&key) {
-            Some(schema) => schema.clone(),
-            None => built_in(&key),
+        let known = self.own.get(&key).or_else(|| self.given.get(&key));
+        known.map_or_else(|| built_in(&key), Clone::clone)
+    }
+
+    /// The kinds without a schema, as `apiVersion Kind`, and how many objects of each there are.
+    pub fn without(&self, graph: &Graph) -> BTreeMap<String, usize> {
+        let mut seen = BTreeSet::new();
+        let mut without = BTreeMap::new();
+        for object in graph.checked_objects() {
+            if seen.insert(object.node.at) && self.of(object).is_none() {
+                let kind = format!("{} {}", object.api_version(), object.kind());
+                *without.entry(kind).or_default() += 1;
+            }
         }
+        without
     }
 
     /// Whether Flux has this kind in this version.

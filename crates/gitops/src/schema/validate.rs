@@ -5,14 +5,15 @@
 
 use std::sync::OnceLock;
 
-use regex::Regex;
 use serde_json::{Map, Value as Json};
 
 use crate::build::Object;
+use crate::pattern;
 use crate::source::Location;
 use crate::yaml::{Node, Value};
 
 use super::kubernetes;
+use super::values::EMPTY_IS_UNSET;
 
 /// What an API server would refuse.
 #[derive(Debug)]
@@ -242,6 +243,9 @@ fn article(kind: &str) -> String {
 
 fn wrong_value(node: &Node, schema: &Json) -> Option<String> {
     if let Some(values) = schema.get("enum").and_then(Json::as_array) {
+        if node.text() == Some("") && is_true(schema, EMPTY_IS_UNSET) {
+            return None;
+        }
         let value = node.to_json();
         let known: Vec<String> = values.iter().map(ToString::to_string).collect();
         return (!values.contains(&value)).then(|| format!("must be one of {}", known.join(", ")));
@@ -267,8 +271,7 @@ fn wrong_value(node: &Node, schema: &Json) -> Option<String> {
         return Some("is too short".to_owned());
     }
     let pattern = schema.get("pattern").and_then(Json::as_str)?;
-    // Patterns are those of Go, nearly all of which mean the same here.
-    let is_match = Regex::new(pattern).ok()?.is_match(text);
+    let is_match = pattern::compile(pattern)?.is_match(text);
     (!is_match).then(|| format!("does not match the pattern {pattern}"))
 }
 

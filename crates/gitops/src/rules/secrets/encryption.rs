@@ -7,6 +7,7 @@ use regex::Regex;
 use crate::build::Object;
 use crate::finding::{Finding, Severity};
 use crate::load::{Document, Repository};
+use crate::pattern;
 use crate::rules::{Context, Rule};
 use crate::source::Location;
 use crate::yaml::{Field, Node, Value};
@@ -82,7 +83,7 @@ fn not_encrypted(document: &Document) -> Option<Finding> {
         return Some(about(Finding::new(&SEC001, at, message), root));
     }
     let sops = root.get("sops")?;
-    let encrypted = Regex::new(sops.text_of("encrypted_regex").unwrap_or("")).ok()?;
+    let encrypted = pattern::compile(sops.text_of("encrypted_regex").unwrap_or(""))?;
     let unencrypted = sops.text_of("unencrypted_suffix").unwrap_or("_unencrypted");
     let fields = root.fields().iter().filter(|field| &*field.key != "sops");
     let plain = fields
@@ -130,7 +131,7 @@ fn creation_rules(repository: &Repository) -> Option<Vec<CreationRule>> {
     let rules = root.get("creation_rules")?.items().iter().map(|rule| {
         let text = rule.text_of("path_regex");
         // What cannot be read as a pattern matches everything: nothing is reported for it.
-        let path = text.and_then(|text| Regex::new(text).ok());
+        let path = text.and_then(pattern::compile);
         let others = [
             "key_groups",
             "kms",
