@@ -1,9 +1,9 @@
 //! The seven checks of the script `check-flux-config`: six that find files, and how often intervals occur.
 //!
-//! The script looked for words; here, the objects are looked at. So a comment is no setting, but for
-//! `resources`, where one that is commented out shows that somebody has thought of it. As with the
-//! script, a file counts once for each check, and the Kustomizations that a cluster is started with do
-//! not count.
+//! The script looked for words; here, the objects are looked at, so a comment is no setting. Where a file
+//! without `resources` has one that is commented out, the script took it for one: that is still a finding,
+//! but only for information, so that the number of warnings is the script's. As with the script, a file
+//! counts once for each check, and the Kustomizations that a cluster is started with do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -76,7 +76,7 @@ static CFC006: Rule = Rule {
     severity: Severity::Warning,
     consequence: "its Pods are the first to be evicted, or take a node's memory from the others",
     fix: "set requests and limits in the values",
-    page: "Found where the values of a HelmRelease have no `resources`, and its file does not even have one that\nis commented out.\n",
+    page: "Found where the values of a HelmRelease have no `resources`. Where its file has one that is commented\nout, somebody has thought of it, and it is only information.\n",
 };
 
 /// One finding for each file and check.
@@ -84,9 +84,16 @@ pub(super) fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
     let mut found = BTreeSet::new();
     let mut findings = Vec::new();
     for object in looked_at(graph) {
-        for (rule, at, message) in mistakes(repository, graph, object) {
-            if found.insert((object.node.at.file, rule.id)) {
-                findings.push(Finding::new(rule, at, message).about(object));
+        let file = object.node.at.file;
+        for (rule, at, message) in mistakes(graph, object) {
+            if found.insert((file, rule.id)) {
+                let finding = Finding::new(rule, at, message).about(object);
+                let is_thought_of = rule.id == CFC006.id && comments_on_resources(repository, file);
+                findings.push(if is_thought_of {
+                    finding.severity(Severity::Info)
+                } else {
+                    finding
+                });
             }
         }
     }
@@ -105,7 +112,7 @@ fn is_release(object: &Object) -> bool {
 
 type Mistake = (&'static Rule, Location, &'static str);
 
-fn mistakes(repository: &Repository, graph: &Graph, object: &Object) -> Vec<Mistake> {
+fn mistakes(graph: &Graph, object: &Object) -> Vec<Mistake> {
     let spec = |path: &[&str]| object.node.get("spec").and_then(|spec| spec.path(path));
     let at = object
         .node
@@ -119,8 +126,7 @@ fn mistakes(repository: &Repository, graph: &Graph, object: &Object) -> Vec<Mist
             let message = "`retries` is -1";
             mistakes.extend(retries.map(|retries| (&CFC001, retries.at, message)));
         }
-        let sets = spec(&["values"]).is_some_and(has_resources);
-        if !sets && !comments_on_resources(repository, object.node.at.file) {
+        if !spec(&["values"]).is_some_and(has_resources) {
             mistakes.push((&CFC006, at, "the values have no `resources`"));
         }
     } else {
