@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use nico_gitops::build::{self, Build};
 use nico_gitops::graph::Graph;
@@ -26,11 +26,14 @@ pub(crate) struct Arguments {
     /// Print what this Flux Kustomization applies. `PATH` is then the repository's root.
     #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "root")]
     kustomization: Option<String>,
+    /// The folder in which the cluster of the Kustomization begins, where several clusters have it.
+    #[arg(long, value_name = "DIR", requires = "kustomization")]
+    cluster: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let code = match &arguments.kustomization {
-        Some(name) => print_kustomization(&arguments.path, name),
+        Some(name) => print_kustomization(&arguments.path, name, arguments.cluster.as_deref()),
         None => print_folder(arguments),
     };
     match code {
@@ -42,18 +45,30 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn print_kustomization(root: &Path, name: &str) -> anyhow::Result<u8> {
+fn print_kustomization(root: &Path, name: &str, cluster: Option<&str>) -> anyhow::Result<u8> {
     let (namespace, name) = name
         .split_once('/')
         .context("--kustomization takes NAMESPACE/NAME, as in flux-system/apps")?;
     let repository = load_some(root)?;
-    let graph = Graph::new(&repository);
+    let clusters = Graph::clusters(&repository);
     let key = (namespace.to_owned(), name.to_owned());
-    let kustomization = graph.kustomizations.get(&key).with_context(|| {
+    let homes = clusters.iter().filter_map(|graph| graph.home.as_deref());
+    let homes = homes.collect::<Vec<_>>().join(", ");
+    let is_meant = |graph: &&Graph| cluster.is_none() || graph.home.as_deref() == cluster;
+    ensure!(
+        clusters.iter().any(|graph| is_meant(&graph)),
+        "no cluster begins in that folder; they begin in: {homes}"
+    );
+    let meant = clusters.iter().filter(is_meant);
+    let mut found = meant.filter_map(|graph| graph.kustomizations.get(&key));
+    let kustomization = found.next().with_context(|| {
         format!(
             "there is no Kustomization {namespace}/{name}; `nico check graph` shows those that are"
         )
     })?;
+    if found.next().is_some() {
+        bail!("several clusters have this Kustomization: set --cluster to one of {homes}");
+    }
     if !kustomization.is_here {
         bail!("Kustomization {namespace}/{name} comes from another repository");
     }

@@ -134,17 +134,17 @@ fn check(arguments: &Arguments) -> anyhow::Result<u8> {
     let baseline = baseline.transpose()?;
 
     let repository = load_some(&arguments.path)?;
-    let graph = Graph::new(&repository);
+    let clusters = Graph::clusters(&repository);
     if let Some(folder) = &arguments.schemas {
         let settings = &mut config.settings;
-        settings.schemas = schema::directory::read(folder, &graph, settings.kubernetes)?;
+        settings.schemas = schema::directory::read(folder, &clusters, settings.kubernetes)?;
     }
-    let mut findings = rules::check_for(&rules, &repository, &graph, &config.settings);
-    findings.extend(preset.map_or(Vec::new(), |preset| preset.findings(&repository, &graph)));
+    let mut findings = rules::check_for(&rules, &repository, &clusters, &config.settings);
+    findings.extend(preset.map_or(Vec::new(), |preset| preset.findings(&repository, &clusters)));
     let findings = config.apply(findings, &repository.sources);
     let mut report = Report::new(&repository, findings)
-        .with_graph(&graph)
-        .with_schemas(&graph, &config.settings)
+        .with_clusters(&clusters)
+        .with_schemas(&clusters, &config.settings)
         .with_rules(rules);
 
     if let Some(file) = &arguments.write_baseline {
@@ -157,7 +157,7 @@ fn check(arguments: &Arguments) -> anyhow::Result<u8> {
     let fail_on = arguments.fail_on.severity();
     let mut text = arguments.format.write(&report, fail_on);
     if preset == Some(Preset::CheckFluxConfig) && arguments.format.is_for_people() {
-        text += &Intervals::of(&repository, &graph).to_string();
+        text += &Intervals::of(&repository, &clusters).to_string();
     }
     print(&text)?;
     Ok(report::exit_code(report.worst(), fail_on))
@@ -228,7 +228,7 @@ fn write_baseline(
 }
 
 fn show_graph(path: &Path, format: GraphFormat) -> anyhow::Result<u8> {
-    print(&format.write(&Graph::new(&load_some(path)?)))?;
+    print(&format.write(&Graph::clusters(&load_some(path)?)))?;
     Ok(0)
 }
 

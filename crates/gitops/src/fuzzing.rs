@@ -52,16 +52,16 @@ pub fn build(text: &str) {
 }
 
 fn check(repository: &Repository) {
-    let graph = Graph::new(repository);
-    let report = Report::new(repository, rules::check(repository, &graph))
-        .with_graph(&graph)
-        .with_schemas(&graph, &Settings::default());
+    let clusters = Graph::clusters(repository);
+    let report = Report::new(repository, rules::check(repository, &clusters))
+        .with_clusters(&clusters)
+        .with_schemas(&clusters, &Settings::default());
     report::text(&report, true);
     report::json(&report);
     report::sarif(&report, "0");
     report::junit(&report, Severity::Info);
     report::github(&report);
-    report::graph_text(&graph);
-    report::graph_dot(&graph);
-    report::graph_json(&graph);
+    report::graph_text(&clusters);
+    report::graph_dot(&clusters);
+    report::graph_json(&clusters);
 }

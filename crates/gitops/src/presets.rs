@@ -33,9 +33,9 @@ impl Preset {
     }
 
     /// What it finds by itself. Findings of its other rules are those of the whole check.
-    pub fn findings(self, repository: &Repository, graph: &Graph) -> Vec<Finding> {
+    pub fn findings(self, repository: &Repository, clusters: &[Graph]) -> Vec<Finding> {
         match self {
-            Self::CheckFluxConfig => check_flux_config::check(repository, graph),
+            Self::CheckFluxConfig => check_flux_config::check(repository, clusters),
             Self::ValidateManifests => Vec::new(),
         }
     }

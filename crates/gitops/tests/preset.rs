@@ -26,8 +26,8 @@ fn the_preset_has_the_numbers_of_the_script() {
         return skip("../shared/gitops is not there");
     }
     let repository = load::disk::load(&root).unwrap();
-    let graph = Graph::new(&repository);
-    let findings = Preset::CheckFluxConfig.findings(&repository, &graph);
+    let clusters = Graph::clusters(&repository);
+    let findings = Preset::CheckFluxConfig.findings(&repository, &clusters);
     let (warnings, others): (Vec<_>, Vec<_>) = findings
         .iter()
         .partition(|finding| finding.severity == Severity::Warning);
@@ -54,7 +54,7 @@ fn the_preset_has_the_numbers_of_the_script() {
     let commented = "kubernetes/apps/monitoring/kube-prometheus-stack/app/helmrelease.yaml";
     assert_eq!(others, [("CFC006", Severity::Info, commented)]);
 
-    let intervals = Intervals::of(&repository, &graph).to_string();
+    let intervals = Intervals::of(&repository, &clusters).to_string();
     let line = |start: &str| {
         let mut lines = intervals.lines();
         let line = lines.find_map(|line| line.strip_prefix(start));

@@ -89,9 +89,10 @@ fn a_real_repository_has_these_mistakes_and_no_others() {
         return skip("../shared/gitops is not there");
     }
     let repository = load::disk::load(&root).unwrap();
-    let graph = Graph::new(&repository);
-    assert_eq!(graph.kustomizations.len(), 33);
-    let findings = rules::check(&repository, &graph);
+    let clusters = Graph::clusters(&repository);
+    assert_eq!(clusters.len(), 1);
+    assert_eq!(clusters[0].kustomizations.len(), 33);
+    let findings = rules::check(&repository, &clusters);
     let places = |rule| places(&repository, &findings, rule);
     for (rule, expected) in [
         ("FLX003", &FLX003[..]),

@@ -18,7 +18,7 @@ fn folder(rule: &str) -> PathBuf {
 /// `RULE file:line:column object`, for each finding.
 fn findings(root: &Path) -> Vec<String> {
     let repository = load::disk::load(root).expect("the folder is there");
-    let mut lines: Vec<_> = rules::check(&repository, &Graph::new(&repository))
+    let mut lines: Vec<_> = rules::check(&repository, &Graph::clusters(&repository))
         .into_iter()
         .map(|finding| {
             let path = &repository.sources.get(finding.location.file).path;

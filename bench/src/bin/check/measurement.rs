@@ -25,11 +25,11 @@ impl Measurement {
     pub(crate) fn take(tree: &Path) -> Result<Self> {
         let started = Instant::now();
         let repository = load::disk::load(tree)?;
-        let graph = Graph::new(&repository);
-        let findings = rules::check(&repository, &graph);
+        let clusters = Graph::clusters(&repository);
+        let findings = rules::check(&repository, &clusters);
         let report = Report::new(&repository, findings)
-            .with_graph(&graph)
-            .with_schemas(&graph, &Settings::default());
+            .with_clusters(&clusters)
+            .with_schemas(&clusters, &Settings::default());
         let text = report::text(&report, false);
         let time = started.elapsed();
         ensure!(!text.is_empty(), "the report is empty");

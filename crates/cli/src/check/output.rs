@@ -48,11 +48,11 @@ impl Format {
 }
 
 impl GraphFormat {
-    pub(super) fn write(self, graph: &Graph) -> String {
+    pub(super) fn write(self, clusters: &[Graph]) -> String {
         match self {
-            Self::Text => report::graph_text(graph),
-            Self::Dot => report::graph_dot(graph),
-            Self::Json => report::graph_json(graph),
+            Self::Text => report::graph_text(clusters),
+            Self::Dot => report::graph_dot(clusters),
+            Self::Json => report::graph_json(clusters),
         }
     }
 }

@@ -200,8 +200,8 @@ mod tests {
                 ("user/kustomization.yaml", "resources: [../app]\n"),
             ]);
             assert!(repository.findings.is_empty());
-            let graph = crate::graph::Graph::new(&repository);
-            let mut found = messages(&repository, &graph.findings);
+            let clusters = crate::graph::Graph::clusters(&repository);
+            let mut found = messages(&repository, &clusters[0].findings);
             // Once for the folder, once for its user.
             assert_eq!(found.len(), 2, "{kustomization}: {found:?}");
             found.dedup();

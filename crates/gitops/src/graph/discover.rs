@@ -15,7 +15,10 @@ use crate::rules::flux::files::{FLX021, FLX022};
 use crate::source::FileId;
 use crate::yaml::Node;
 
-use super::{Graph, KUSTOMIZE_GROUP, Kustomization, SourceName, Unregistered, key_of, source_name};
+use super::clusters::{Part, is_in};
+use super::{
+    Graph, KUSTOMIZE_GROUP, Key, Kustomization, SourceName, Unregistered, key_of, source_name,
+};
 
 /// The build of a folder by itself.
 struct Folder {
@@ -26,10 +29,30 @@ struct Folder {
     is_component: bool,
 }
 
-impl Graph {
-    /// Follows all Kustomizations, beginning with those that a cluster is started with.
-    pub fn new(repository: &Repository) -> Self {
-        let mut graph = Self::default();
+/// A Kustomization with which a cluster is started.
+struct Root {
+    /// The folder in which it begins.
+    home: String,
+    object: Object,
+    /// Whether it applies its own file.
+    is_bootstrapped: bool,
+}
+
+/// The kinds that `substituteFrom` names.
+const BRINGS_VARIABLES: [&str; 2] = ["ConfigMap", "Secret"];
+
+/// What is the same for all clusters of a repository.
+pub(super) struct Survey<'a> {
+    repository: &'a Repository,
+    builds: Builds<'a>,
+    folders: Vec<Folder>,
+    /// Which of the folders no other one takes in.
+    tops: Vec<usize>,
+    taken_in: BTreeSet<FileId>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn new(repository: &'a Repository) -> Self {
         let builds = Builds::new(repository);
         let folders = build_folders(&builds, repository);
         let used: BTreeSet<_> = folders
@@ -40,72 +63,100 @@ impl Graph {
                 files.filter(move |file| Some(*file) != own)
             })
             .collect();
-        let tops: Vec<&Folder> = folders
-            .iter()
-            .filter(|folder| !folder.is_component)
-            .filter(|folder| {
-                let own = build::kustomization_file(repository, &folder.path);
-                own.is_some_and(|own| !used.contains(&own))
-            })
-            .collect();
-        for folder in &folders {
-            graph.taken_in.extend(&folder.files);
-            if !folder.is_component {
-                graph.findings.extend(folder.findings.iter().cloned());
-            }
+        let is_top = |folder: &Folder| {
+            let own = build::kustomization_file(repository, &folder.path);
+            !folder.is_component && own.is_some_and(|own| !used.contains(&own))
+        };
+        let tops = folders.iter().enumerate();
+        let tops = tops.filter(|(_, folder)| is_top(folder));
+        let tops = tops.map(|(index, _)| index).collect();
+        let taken_in = folders.iter().flat_map(|folder| &folder.files);
+        Self {
+            repository,
+            taken_in: taken_in.copied().collect(),
+            builds,
+            folders,
+            tops,
         }
-        let (roots, below) = roots(repository, &graph.taken_in);
-        graph.follow(&builds, repository, roots);
-        graph.place_below(&builds, repository, below);
-        let (alone, below) = alone(repository, &graph, &tops);
+    }
+
+    fn tops(&self, part: &Part) -> impl Iterator<Item = &Folder> {
+        let tops = self.tops.iter().map(|index| &self.folders[*index]);
+        tops.filter(|folder| part.has(&format!("{}/", folder.path)))
+    }
+
+    /// Follows all Kustomizations of a part of the repository, beginning with those that a cluster is
+    /// started with.
+    pub(super) fn discover(&self, part: &Part) -> Graph {
+        let mut graph = Graph {
+            taken_in: self.taken_in.clone(),
+            ..Graph::default()
+        };
+        let folders = self.folders.iter().filter(|folder| !folder.is_component);
+        let findings = folders.flat_map(|folder| &folder.findings);
+        graph.findings.extend(findings.cloned());
+        let (roots, below) = roots(self.repository, &graph.taken_in, part);
+        let bootstrapped = roots.iter().filter(|root| root.is_bootstrapped);
+        let bootstrapped = bootstrapped.map(|root| root.home.clone());
+        graph.bootstrapped.extend(bootstrapped);
+        self.follow(&mut graph, roots);
+        self.place_below(&mut graph, below);
+        let (alone, below) = self.alone(&graph, part);
         graph.unregistered.extend(below);
-        graph.follow(&builds, repository, alone);
-        graph.collect_rest(&builds, repository, &tops);
+        self.follow(&mut graph, alone);
         graph
     }
 
-    fn follow(&mut self, builds: &Builds<'_>, repository: &Repository, roots: Vec<Object>) {
+    fn follow(&self, graph: &mut Graph, roots: Vec<Root>) {
         let mut waiting: VecDeque<_> = roots
             .into_iter()
             .map(|root| {
-                let source = source(&root);
-                self.root_sources.insert(source.clone());
-                (source, root)
+                let source = source(&root.object);
+                graph.root_sources.insert(source.clone());
+                (root.home, source, root.object)
             })
             .collect();
         let mut postponed = 0;
-        while let Some((own, object)) = waiting.pop_front() {
+        while let Some((home, own, object)) = waiting.pop_front() {
             let key = key_of(&object);
-            if self.kustomizations.contains_key(&key) {
+            if let Some(known) = graph.kustomizations.get(&key) {
+                if known.home != home {
+                    graph.rivals.extend([known.home.clone(), home]);
+                }
                 continue;
             }
             // What is still to be built may bring the variables.
             let is_last_try = postponed == waiting.len();
-            let variables = self.variables(repository, &object, is_last_try);
+            let variables = graph.variables(self.repository, &object, is_last_try);
             if !variables.absent.is_empty() && !is_last_try {
                 postponed += 1;
-                waiting.push_back((own, object));
+                waiting.push_back((home, own, object));
                 continue;
             }
-            postponed = 0;
             // What comes from another repository is not here. A namespace may be wrong by mistake.
             let named = source(&object);
             let is_here = named.kind == own.kind && named.name == own.name;
             let built = if is_here {
-                builds.flux(&object, &variables)
+                self.builds.flux(&object, &variables)
             } else {
                 Build::default()
             };
             let objects = built.objects.iter();
             let children = objects.filter(|object| object.is(KUSTOMIZE_GROUP, "Kustomization"));
-            waiting.extend(children.map(|child| (own.clone(), child.clone())));
+            waiting.extend(children.map(|child| (home.clone(), own.clone(), child.clone())));
+            // Only these can bring what others wait for.
+            let mut objects = built.objects.iter();
+            if objects.any(|object| BRINGS_VARIABLES.contains(&object.kind())) {
+                postponed = 0;
+            }
             let missing = [FLX021.id, FLX022.id, BLD002.id];
             let mut findings = built.findings.iter();
             let is_complete = !findings.any(|finding| missing.contains(&finding.rule.id));
-            self.findings.extend(built.findings);
-            self.taken_in.extend(&built.files);
-            self.applied.extend(built.files);
+            graph.findings.extend(built.findings);
+            graph.taken_in.extend(&built.files);
+            graph.applied.extend(built.files);
             let kustomization = Kustomization {
+                home,
                 object,
                 objects: built.objects,
                 undefined: built.undefined,
@@ -115,12 +166,78 @@ impl Graph {
             };
             for (position, object) in kustomization.objects.iter().enumerate() {
                 let place = (key.clone(), position);
-                self.index.entry(object.id()).or_insert(place);
+                graph.index.entry(object.id()).or_insert(place);
             }
-            self.kustomizations.insert(key, kustomization);
+            graph.kustomizations.insert(key, kustomization);
         }
     }
 
+    /// Of the Kustomizations in files below the path of another one: those that it did not bring.
+    fn place_below(&self, graph: &mut Graph, below: Vec<Root>) {
+        let mut roots = Vec::new();
+        for root in below {
+            let file = root.object.node.at.file;
+            if graph.taken_in.contains(&file) {
+                continue;
+            }
+            match graph.owner_of(&self.repository.sources.get(file).path) {
+                Some(below) => graph.unregistered.push(Unregistered {
+                    object: root.object,
+                    below,
+                }),
+                None => roots.push(root),
+            }
+        }
+        self.follow(graph, roots);
+    }
+
+    /// The Kustomizations of kustomizations that nothing takes in: those that stand alone, and those that
+    /// lie below the path of another one, which does not bring them.
+    fn alone(&self, graph: &Graph, part: &Part) -> (Vec<Root>, Vec<Unregistered>) {
+        let mut alone = Vec::new();
+        let mut unregistered = Vec::new();
+        for folder in self.tops(part) {
+            for object in &folder.kustomizations {
+                let file = object.node.at.file;
+                if graph.applied.contains(&file) {
+                    continue;
+                }
+                let object = object.clone();
+                match graph.owner_of(&self.repository.sources.get(file).path) {
+                    Some(below) => unregistered.push(Unregistered { object, below }),
+                    None => alone.push(Root {
+                        home: folder.path.clone(),
+                        object,
+                        is_bootstrapped: false,
+                    }),
+                }
+            }
+        }
+        (alone, unregistered)
+    }
+
+    /// Adds the objects of a part of the repository that nothing applies.
+    pub(super) fn collect_rest(&self, graph: &mut Graph, part: &Part) {
+        let path_of = |file| &self.repository.sources.get(file).path;
+        for folder in self.tops(part) {
+            if folder.files.is_subset(&graph.applied) {
+                continue;
+            }
+            let build = self.builds.folder(&folder.path).unwrap_or_default();
+            let objects = build.objects.into_iter();
+            let rest = objects.filter(|object| !graph.applied.contains(&object.node.at.file));
+            graph.rest.extend(rest);
+        }
+        let documents = self.repository.documents.iter();
+        let loose = documents
+            .filter(|document| !graph.taken_in.contains(&document.file))
+            .filter(|document| part.has(path_of(document.file)))
+            .filter_map(|document| Object::new(document.root.clone()));
+        graph.rest.extend(loose);
+    }
+}
+
+impl Graph {
     /// The variables of a Kustomization, from the objects that were built so far. With `in_any_file`,
     /// also from those that nothing has built: somebody applies them by hand.
     fn variables(&self, repository: &Repository, object: &Object, in_any_file: bool) -> Variables {
@@ -141,39 +258,11 @@ impl Graph {
         })
     }
 
-    /// Of the Kustomizations in files below the path of another one: those that it did not bring.
-    fn place_below(&mut self, builds: &Builds<'_>, repository: &Repository, below: Vec<Object>) {
-        let mut roots = Vec::new();
-        for object in below {
-            let path = &repository.sources.get(object.node.at.file).path;
-            if self.taken_in.contains(&object.node.at.file) {
-                continue;
-            }
-            let mut known = self.kustomizations.iter();
-            let owner = known.find(|(_, known)| known.is_here && is_below(path, &known.object));
-            match owner.map(|(key, _)| key.clone()) {
-                Some(below) => self.unregistered.push(Unregistered { object, below }),
-                None => roots.push(object),
-            }
-        }
-        self.follow(builds, repository, roots);
-    }
-
-    fn collect_rest(&mut self, builds: &Builds<'_>, repository: &Repository, tops: &[&Folder]) {
-        for folder in tops {
-            if folder.files.is_subset(&self.applied) {
-                continue;
-            }
-            let build = builds.folder(&folder.path).unwrap_or_default();
-            let objects = build.objects.into_iter();
-            self.rest
-                .extend(objects.filter(|object| !self.applied.contains(&object.node.at.file)));
-        }
-        let documents = repository.documents.iter();
-        let loose = documents
-            .filter(|document| !self.taken_in.contains(&document.file))
-            .filter_map(|document| Object::new(document.root.clone()));
-        self.rest.extend(loose);
+    /// The Kustomization below whose path a file lies.
+    fn owner_of(&self, path: &str) -> Option<Key> {
+        let mut known = self.kustomizations.iter();
+        let owner = known.find(|(_, known)| known.is_here && is_below(path, &known.object));
+        owner.map(|(key, _)| key.clone())
     }
 }
 
@@ -203,65 +292,49 @@ fn source(object: &Object) -> SourceName {
 }
 
 /// The Kustomizations to begin with, and those that should be brought by one of them.
-fn roots(repository: &Repository, taken_in: &BTreeSet<FileId>) -> (Vec<Object>, Vec<Object>) {
+fn roots(
+    repository: &Repository,
+    taken_in: &BTreeSet<FileId>,
+    part: &Part,
+) -> (Vec<Root>, Vec<Root>) {
+    let path_of = |object: &Object| &repository.sources.get(object.node.at.file).path;
     let documents = repository.documents.iter();
     let all: Vec<_> = documents
         .filter_map(|document| Object::new(document.root.clone()))
-        .filter(|object| object.is(KUSTOMIZE_GROUP, "Kustomization"))
+        .filter(|object| object.is(KUSTOMIZE_GROUP, "Kustomization") && part.has(path_of(object)))
         .collect();
     let mut roots = Vec::new();
     let mut below = Vec::new();
     for object in &all {
-        let file = object.node.at.file;
-        let path = &repository.sources.get(file).path;
-        if is_below(path, object) {
-            roots.push(object.clone());
-        } else if !taken_in.contains(&file) {
+        let path = path_of(object);
+        if let Some(home) = folder_of(object).filter(|home| is_in(path, home)) {
+            roots.push(Root {
+                home: home.to_owned(),
+                object: object.clone(),
+                is_bootstrapped: true,
+            });
+        } else if !taken_in.contains(&object.node.at.file) {
+            let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
             let is_anothers = all.iter().any(|other| is_below(path, other));
             let list = if is_anothers { &mut below } else { &mut roots };
-            list.push(object.clone());
+            list.push(Root {
+                home: folder.to_owned(),
+                object: object.clone(),
+                is_bootstrapped: false,
+            });
         }
     }
     (roots, below)
 }
 
-/// Whether a file lies below the path of a Kustomization. The root of the repository does not count:
-/// everything lies below it.
-fn is_below(file: &str, kustomization: &Object) -> bool {
-    let path = kustomization.node.path(&["spec", "path"]);
-    let path = path.and_then(Node::text).unwrap_or_default();
+/// The path of a Kustomization; none where it is that of the whole repository: everything lies below it.
+fn folder_of(kustomization: &Object) -> Option<&str> {
+    let path = kustomization.node.path(&["spec", "path"])?.text()?;
     let path = path.trim_start_matches("./").trim_matches('/');
-    !path.is_empty()
-        && path != "."
-        && file
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('/'))
+    (!path.is_empty() && path != ".").then_some(path)
 }
 
-/// The Kustomizations of kustomizations that nothing takes in: those that stand alone, and those that
-/// lie below the path of another one, which does not bring them.
-fn alone(
-    repository: &Repository,
-    graph: &Graph,
-    tops: &[&Folder],
-) -> (Vec<Object>, Vec<Unregistered>) {
-    let kustomizations = tops.iter().flat_map(|folder| &folder.kustomizations);
-    let mut alone = Vec::new();
-    let mut below = Vec::new();
-    for object in kustomizations {
-        let file = object.node.at.file;
-        if graph.applied.contains(&file) {
-            continue;
-        }
-        let path = &repository.sources.get(file).path;
-        let mut known = graph.kustomizations.iter();
-        match known.find(|(_, known)| known.is_here && is_below(path, &known.object)) {
-            Some((key, _)) => below.push(Unregistered {
-                object: object.clone(),
-                below: key.clone(),
-            }),
-            None => alone.push(object.clone()),
-        }
-    }
-    (alone, below)
+/// Whether a file lies below the path of a Kustomization.
+fn is_below(file: &str, kustomization: &Object) -> bool {
+    folder_of(kustomization).is_some_and(|folder| is_in(file, folder))
 }

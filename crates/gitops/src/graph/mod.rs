@@ -1,8 +1,10 @@
 //! What Flux would apply, seen as a whole: every Kustomization that is reached, and its objects.
 //!
 //! A Kustomization's namespace is the one that it has after it was built by its parent; that is the
-//! one by which dependencies and sources are found. [`discover`] says where following them begins.
+//! one by which dependencies and sources are found. [`discover`] says where following them begins,
+//! [`clusters`] which of them belong together.
 
+mod clusters;
 mod discover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,6 +45,12 @@ pub struct Graph {
     pub taken_in: BTreeSet<FileId>,
     /// The files that a Kustomization takes in.
     pub applied: BTreeSet<FileId>,
+    /// The folder in which the cluster begins, where the repository has several.
+    pub home: Option<String>,
+    /// Folders that bring Kustomizations of the same name and namespace: they are of different clusters.
+    rivals: BTreeSet<String>,
+    /// The folders that `flux bootstrap` has made.
+    bootstrapped: BTreeSet<String>,
     index: HashMap<Id, (Key, usize)>,
     /// By what is waited for; made when it is first asked for.
     dependants: OnceLock<BTreeMap<Key, BTreeSet<Key>>>,
@@ -51,6 +59,8 @@ pub struct Graph {
 /// A Flux Kustomization.
 #[derive(Debug)]
 pub struct Kustomization {
+    /// The folder in which the cluster begins that it is followed from.
+    pub home: String,
     /// The object, as its parent makes it.
     pub object: Object,
     /// The objects that it makes. Empty where its path is not in this repository.
@@ -274,7 +284,7 @@ spec: {path: settings, targetNamespace: flux-system}
             content: Ok(text.as_bytes().to_vec()),
         }));
         assert!(repository.findings.is_empty());
-        Graph::new(&repository)
+        Graph::clusters(&repository).remove(0)
     }
 
     fn value_in(graph: &Graph) -> Option<&str> {

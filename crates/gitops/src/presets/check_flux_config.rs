@@ -80,10 +80,10 @@ static CFC006: Rule = Rule {
 };
 
 /// One finding for each file and check.
-pub(super) fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
+pub(super) fn check(repository: &Repository, clusters: &[Graph]) -> Vec<Finding> {
     let mut found = BTreeSet::new();
     let mut findings = Vec::new();
-    for object in looked_at(graph) {
+    for (graph, object) in looked_at(clusters) {
         let file = object.node.at.file;
         for (rule, at, message) in mistakes(graph, object) {
             if found.insert((file, rule.id)) {
@@ -101,9 +101,11 @@ pub(super) fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
 }
 
 /// The Kustomizations and HelmReleases that a Kustomization applies.
-fn looked_at(graph: &Graph) -> impl Iterator<Item = &Object> {
-    let objects = graph.objects().map(|(_, object)| object);
-    objects.filter(|object| is_release(object) || object.is(KUSTOMIZE_GROUP, "Kustomization"))
+fn looked_at(clusters: &[Graph]) -> impl Iterator<Item = (&Graph, &Object)> {
+    let objects = clusters
+        .iter()
+        .flat_map(|graph| graph.objects().map(move |(_, object)| (graph, object)));
+    objects.filter(|(_, object)| is_release(object) || object.is(KUSTOMIZE_GROUP, "Kustomization"))
 }
 
 fn is_release(object: &Object) -> bool {
@@ -185,10 +187,10 @@ pub struct Intervals(BTreeMap<&'static str, BTreeMap<String, usize>>);
 impl Intervals {
     /// Counts them: of the objects, and of the first `interval` in each file with such an object, which
     /// may be that of a source.
-    pub fn of(repository: &Repository, graph: &Graph) -> Self {
+    pub fn of(repository: &Repository, clusters: &[Graph]) -> Self {
         let mut intervals = Self::default();
         let mut files = BTreeSet::new();
-        for object in looked_at(graph) {
+        for (_, object) in looked_at(clusters) {
             let interval = object.node.path(&["spec", "interval"]);
             let text = interval.and_then(Node::scalar_text).unwrap_or("none");
             let (kind, in_files) = if is_release(object) {

@@ -10,7 +10,18 @@ use crate::yaml::Node;
 
 /// Each Kustomization with its path, what it waits for, and how many objects it makes; below the one that
 /// makes it.
-pub fn graph_text(graph: &Graph) -> String {
+pub fn graph_text(clusters: &[Graph]) -> String {
+    let mut text = String::new();
+    for graph in clusters {
+        if let Some(home) = &graph.home {
+            writeln!(text, "cluster {home}").expect("a string takes all");
+        }
+        text += &cluster_text(graph);
+    }
+    text
+}
+
+fn cluster_text(graph: &Graph) -> String {
     let parents = parents(graph);
     let mut text = String::new();
     let tops = graph.kustomizations.keys();
@@ -51,9 +62,18 @@ fn write_entry(text: &mut String, graph: &Graph, key: &Key, depth: usize) {
 
 /// A graph for Graphviz: an arrow from what makes a Kustomization to it, and a dashed one to what it waits
 /// for.
-pub fn graph_dot(graph: &Graph) -> String {
+pub fn graph_dot(clusters: &[Graph]) -> String {
     let mut text = "digraph kustomizations {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
-    let quoted = |key: &Key| Value::from(name(key)).to_string();
+    for graph in clusters {
+        write_arrows(&mut text, graph);
+    }
+    text + "}\n"
+}
+
+fn write_arrows(text: &mut String, graph: &Graph) {
+    let home = graph.home.as_ref().map(|home| format!("{home}: "));
+    let home = home.unwrap_or_default();
+    let quoted = |key: &Key| Value::from(format!("{home}{}", name(key))).to_string();
     for (key, kustomization) in &graph.kustomizations {
         let style = if kustomization.is_here {
             ""
@@ -74,12 +94,16 @@ pub fn graph_dot(graph: &Graph) -> String {
     for (child, parent) in parents(graph) {
         writeln!(text, "  {} -> {};", quoted(parent), quoted(&child)).expect("a string takes all");
     }
-    text + "}\n"
 }
 
-/// A graph as JSON: `{kustomizations: [{namespace, name, path, madeBy, here, complete, objects,
-/// dependsOn}]}`.
-pub fn graph_json(graph: &Graph) -> String {
+/// A graph as JSON: `{kustomizations: [{cluster, namespace, name, path, madeBy, here, complete, objects,
+/// dependsOn}]}`. `cluster` is the folder in which it begins, or null where there is only one.
+pub fn graph_json(clusters: &[Graph]) -> String {
+    let entries: Vec<_> = clusters.iter().flat_map(cluster_json).collect();
+    format!("{:#}\n", json!({ "kustomizations": entries }))
+}
+
+fn cluster_json(graph: &Graph) -> Vec<Value> {
     let parents = parents(graph);
     let entries = graph.kustomizations.iter().map(|(key, kustomization)| {
         let dependencies = kustomization.dependencies().map(|(needed, _)| {
@@ -89,6 +113,7 @@ pub fn graph_json(graph: &Graph) -> String {
         let objects = kustomization.objects.iter();
         let objects = objects.map(|object| object.display_name().to_string());
         json!({
+            "cluster": graph.home,
             "namespace": key.0,
             "name": key.1,
             "path": path(kustomization),
@@ -99,8 +124,7 @@ pub fn graph_json(graph: &Graph) -> String {
             "objects": objects.collect::<Vec<_>>(),
         })
     });
-    let output = json!({ "kustomizations": entries.collect::<Vec<_>>() });
-    format!("{output:#}\n")
+    entries.collect()
 }
 
 /// Which Kustomization makes which.
@@ -154,7 +178,7 @@ mod tests {
     use super::super::tests::repository;
     use super::*;
 
-    fn graph() -> Graph {
+    fn graph() -> Vec<Graph> {
         let flux = |name: &str, spec: &str| {
             format!(
                 "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}, namespace: flux}}\nspec: {{{spec}}}\n"
@@ -167,7 +191,7 @@ mod tests {
             "path: ./two, sourceRef: {kind: GitRepository, name: other}",
         );
         let object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
-        Graph::new(&repository(&[
+        Graph::clusters(&repository(&[
             ("apps.yaml", &apps),
             ("apps/one.yaml", &one),
             ("apps/two.yaml", &two),

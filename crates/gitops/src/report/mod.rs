@@ -7,7 +7,7 @@ mod junit;
 mod sarif;
 mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::Date;
 
@@ -16,7 +16,7 @@ use crate::finding::{Finding, Severity};
 use crate::graph::Graph;
 use crate::load::{Ignore, Repository};
 use crate::rules::{self, Rule};
-use crate::schema::Schemas;
+use crate::schema;
 use crate::settings::Settings;
 use crate::source::{FileId, Sources};
 
@@ -122,19 +122,18 @@ impl<'repository> Report<'repository> {
 
     /// The same, with what is known of other repositories.
     #[must_use]
-    pub fn with_graph(mut self, graph: &Graph) -> Self {
-        let all = graph.kustomizations.iter();
+    pub fn with_clusters(mut self, clusters: &[Graph]) -> Self {
+        let all = clusters.iter().flat_map(|graph| &graph.kustomizations);
         let external = all.filter(|(_, kustomization)| !kustomization.is_here);
-        self.external = external
-            .map(|((namespace, name), _)| format!("{namespace}/{name}"))
-            .collect();
+        let external = external.map(|((namespace, name), _)| format!("{namespace}/{name}"));
+        self.external = external.collect::<BTreeSet<_>>().into_iter().collect();
         self
     }
 
     /// The same, with what was not looked at for want of a schema.
     #[must_use]
-    pub fn with_schemas(mut self, graph: &Graph, settings: &Settings) -> Self {
-        self.without_schema = Schemas::new(graph, settings).without(graph);
+    pub fn with_schemas(mut self, clusters: &[Graph], settings: &Settings) -> Self {
+        self.without_schema = schema::kinds_without(clusters, settings);
         self
     }
 

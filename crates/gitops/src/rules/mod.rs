@@ -189,34 +189,31 @@ pub fn all() -> Vec<&'static Rule> {
 }
 
 /// Everything that is wrong with the repository, each thing once, with the default settings.
-pub fn check(repository: &Repository, graph: &Graph) -> Vec<Finding> {
-    check_with(repository, graph, &Settings::default())
-}
-
-/// Everything that is wrong with the repository, each thing once.
-pub fn check_with(repository: &Repository, graph: &Graph, settings: &Settings) -> Vec<Finding> {
-    check_for(&all(), repository, graph, settings)
+pub fn check(repository: &Repository, clusters: &[Graph]) -> Vec<Finding> {
+    check_for(&all(), repository, clusters, &Settings::default())
 }
 
 /// What is wrong with the repository by some rules, each thing once. The others are not looked for.
 pub fn check_for(
     rules: &[&'static Rule],
     repository: &Repository,
-    graph: &Graph,
+    clusters: &[Graph],
     settings: &Settings,
 ) -> Vec<Finding> {
     let is_wanted = |rule: &Rule| rules.iter().any(|wanted| wanted.id == rule.id);
-    let context = Context {
-        repository,
-        graph,
-        settings,
-    };
-    let mut findings = repository.findings.clone();
-    findings.extend(graph.findings.iter().cloned());
     let checks = TABLE.iter();
     let checks = checks.filter(|(rules, _)| rules.iter().any(|rule| is_wanted(rule)));
-    findings.extend(checks.flat_map(|(_, check)| check(&context)));
-    // Whatever is wrong with a base is wrong in every build with it.
+    let mut findings = repository.findings.clone();
+    for graph in clusters {
+        let context = Context {
+            repository,
+            graph,
+            settings,
+        };
+        findings.extend(graph.findings.iter().cloned());
+        findings.extend(checks.clone().flat_map(|(_, check)| check(&context)));
+    }
+    // Whatever is wrong with a base is wrong in every build and every cluster with it.
     let mut seen = HashSet::new();
     findings.retain(|finding| {
         is_wanted(finding.rule)

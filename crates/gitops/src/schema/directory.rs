@@ -49,11 +49,10 @@ pub enum Error {
 ///
 /// # Errors
 /// If the folder cannot be read, or a file that is looked at is no JSON.
-pub fn read(root: &Path, graph: &Graph, kubernetes: Option<u32>) -> Result<ByKind, Error> {
+pub fn read(root: &Path, clusters: &[Graph], kubernetes: Option<u32>) -> Result<ByKind, Error> {
     let folders = folders(root, kubernetes)?;
-    let kinds = graph
-        .checked_objects()
-        .map(|object| (object.group(), object.version(), object.kind()));
+    let objects = clusters.iter().flat_map(Graph::checked_objects);
+    let kinds = objects.map(|object| (object.group(), object.version(), object.kind()));
     let kinds: BTreeSet<_> = kinds.collect();
     let mut schemas = ByKind::new();
     for (group, version, kind) in kinds {
@@ -167,7 +166,7 @@ mod tests {
             path: "a.yaml".to_owned(),
             content: Ok(text.as_bytes().to_vec()),
         }]);
-        let schemas = read(folder.path(), &Graph::new(&repository), kubernetes).unwrap();
+        let schemas = read(folder.path(), &Graph::clusters(&repository), kubernetes).unwrap();
         let schema = schemas.get("example.com/v1/Game")?.as_ref()?;
         Some(schema["title"].as_str()?.to_owned())
     }

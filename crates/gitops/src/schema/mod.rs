@@ -3,7 +3,7 @@
 //! Kubernetes' own kinds are those of `k8s-openapi`, Flux' kinds are kept in `flux.json` (made by
 //! `tools/flux-schemas`), NICO's are its own CustomResourceDefinitions; those in the repository come
 //! on top, and between the two those of a [`directory`] that somebody names. A kind without a schema is not
-//! looked at, and [`Schemas::without`] says which these are.
+//! looked at, and [`kinds_without`] says which these are.
 
 pub mod directory;
 mod kubernetes;
@@ -61,19 +61,6 @@ impl<'a> Schemas<'a> {
         known.map_or_else(|| built_in(&key), Clone::clone)
     }
 
-    /// The kinds without a schema, as `apiVersion Kind`, and how many objects of each there are.
-    pub fn without(&self, graph: &Graph) -> BTreeMap<String, usize> {
-        let mut seen = BTreeSet::new();
-        let mut without = BTreeMap::new();
-        for object in graph.checked_objects() {
-            if seen.insert(object.node.at) && self.of(object).is_none() {
-                let kind = format!("{} {}", object.api_version(), object.kind());
-                *without.entry(kind).or_default() += 1;
-            }
-        }
-        without
-    }
-
     /// Whether Flux has this kind in this version.
     pub fn flux_has(object: &Object) -> bool {
         flux().contains_key(&key(object.group(), object.version(), object.kind()))
@@ -89,6 +76,22 @@ impl<'a> Schemas<'a> {
             .keys()
             .any(|key| key.starts_with(&start) && key.ends_with(&end))
     }
+}
+
+/// The kinds without a schema, as `apiVersion Kind`, and how many objects of each there are in the clusters.
+pub fn kinds_without(clusters: &[Graph], settings: &Settings) -> BTreeMap<String, usize> {
+    let mut seen = BTreeSet::new();
+    let mut without = BTreeMap::new();
+    for graph in clusters {
+        let schemas = Schemas::new(graph, settings);
+        for object in graph.checked_objects() {
+            if seen.insert(object.node.at) && schemas.of(object).is_none() {
+                let kind = format!("{} {}", object.api_version(), object.kind());
+                *without.entry(kind).or_default() += 1;
+            }
+        }
+    }
+    without
 }
 
 /// The schemas that come with this program. Each is made when it is first asked for.

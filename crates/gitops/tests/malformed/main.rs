@@ -98,8 +98,8 @@ impl Case {
 
 /// `RULE file:line message`, for each finding of the whole check.
 pub fn findings(repository: &Repository) -> BTreeSet<String> {
-    let graph = Graph::new(repository);
-    let report = Report::new(repository, rules::check(repository, &graph));
+    let clusters = Graph::clusters(repository);
+    let report = Report::new(repository, rules::check(repository, &clusters));
     // Reports show excerpts, and must be able to.
     assert!(!report::text(&report, false).is_empty());
     assert!(!report::sarif(&report, "0").is_empty());

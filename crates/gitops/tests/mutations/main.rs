@@ -36,8 +36,8 @@ fn as_written(byte: u8) -> u8 {
 
 /// What some rules find: `RULE file:line`.
 fn findings(repository: &Repository, rules: &[&'static Rule]) -> BTreeSet<String> {
-    let graph = Graph::new(repository);
-    let findings = rules::check_for(rules, repository, &graph, &Settings::default());
+    let clusters = Graph::clusters(repository);
+    let findings = rules::check_for(rules, repository, &clusters, &Settings::default());
     let place = |finding: nico_gitops::Finding| {
         let path = &repository.sources.get(finding.location.file).path;
         let line = repository.sources.position(finding.location).line;
