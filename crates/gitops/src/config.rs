@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use crate::duration;
 use crate::finding::{Finding, Severity};
 use crate::rules::{self, Rule};
-use crate::settings::{Settings, Tier};
+use crate::settings::{Conventions, PathConvention, Settings, Tier};
 use crate::source::Sources;
 
 /// The name of the file.
@@ -72,9 +72,19 @@ struct File {
     providers: BTreeMap<String, String>,
     ingress_classes: Vec<String>,
     secret_reads_a_day: Option<u64>,
+    strict_substitution: bool,
+    conventions: FileConventions,
     /// The section of `nico health`.
     #[serde(rename = "health")]
     _health: IgnoredAny,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct FileConventions {
+    path: Option<String>,
+    source_beside_release: bool,
+    external_ingresses: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,6 +152,8 @@ impl Config {
         if let Some(reads) = file.secret_reads_a_day {
             settings.secret_reads_a_day = reads;
         }
+        settings.strict_substitution = file.strict_substitution;
+        settings.conventions = conventions(file.conventions)?;
         Ok(config)
     }
 
@@ -170,6 +182,26 @@ impl Level {
             Self::Error => Severity::Error,
         }
     }
+}
+
+fn conventions(file: FileConventions) -> Result<Conventions, Error> {
+    let path = file.path.map(|pattern| {
+        PathConvention::parse(&pattern).map_err(|source| Error::Pattern {
+            field: "conventions.path",
+            pattern,
+            source,
+        })
+    });
+    let ingresses = file.external_ingresses.map(|patterns| {
+        let patterns = patterns.iter();
+        let patterns = patterns.map(|pattern| glob("conventions.externalIngresses", pattern));
+        patterns.collect::<Result<_, _>>()
+    });
+    Ok(Conventions {
+        path: path.transpose()?,
+        source_beside_release: file.source_beside_release,
+        external_ingresses: ingresses.transpose()?,
+    })
 }
 
 fn tier(tier: FileTier) -> Result<Tier, Error> {
@@ -244,10 +276,20 @@ mod tests {
              - {name: slow, namespaces: [media], minInterval: 30m, maxInterval: 2h}\n\
              providers: {cert-manager.io: cert-manager/cert-manager}\n\
              ingressClasses: [internal]\n\
-             secretReadsADay: 5000\n",
+             secretReadsADay: 5000\n\
+             strictSubstitution: true\n\
+             conventions:\n\
+             \x20 path: ./apps/{namespace}/{name}/**\n\
+             \x20 sourceBesideRelease: true\n\
+             \x20 externalIngresses: [network/*]\n",
         )
         .unwrap();
         let settings = &config.settings;
+        assert!(settings.strict_substitution && settings.conventions.source_beside_release);
+        let path = settings.conventions.path.as_ref().unwrap();
+        assert!(path.fits("./apps/a/b/app", "a", "b") && !path.fits("./apps/a/c/app", "a", "b"));
+        let external = settings.conventions.external_ingresses.as_ref().unwrap();
+        assert!(external[0].is_match("network/a") && !external[0].is_match("media/a"));
         assert_eq!((settings.kubernetes, settings.flux), (Some(33), Some(6)));
         assert_eq!(settings.tiers.len(), 1);
         assert_eq!(settings.tiers[0].at_most, Duration::from_secs(7200));
@@ -290,6 +332,10 @@ mod tests {
                 "providers.a.b: \"c\" is not the NAMESPACE/NAME",
             ),
             ("secretReadsADay: many", "many"),
+            (
+                "conventions: {path: 'a['}",
+                "conventions.path: \"a[\" is no pattern",
+            ),
         ] {
             let error = Config::parse(text).unwrap_err();
             let source = std::error::Error::source(&error).map(ToString::to_string);

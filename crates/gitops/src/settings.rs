@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use globset::{Glob, GlobMatcher};
+
 use crate::graph::Key;
 use crate::schema::ByKind;
 
@@ -21,8 +23,59 @@ pub struct Settings {
     pub ingress_classes: Vec<String>,
     /// How many secrets may be read from one store in a day; stores of 1Password have a quota.
     pub secret_reads_a_day: u64,
+    /// Whether Flux refuses variables without a value (its feature `StrictPostBuildSubstitutions`).
+    pub strict_substitution: bool,
+    /// What the owner wants beyond what works.
+    pub conventions: Conventions,
     /// Schemas from outside of the repository, before those that come with this program.
     pub schemas: ByKind,
+}
+
+/// What is the same everywhere in a repository, where its owner says so.
+#[derive(Clone, Debug, Default)]
+pub struct Conventions {
+    /// Where the path of a Kustomization leads.
+    pub path: Option<PathConvention>,
+    /// Whether each HelmRelease has exactly one source in its folder.
+    pub source_beside_release: bool,
+    /// The Ingresses that may be external, by `NAMESPACE/NAME`. Without it, all may.
+    pub external_ingresses: Option<Vec<GlobMatcher>>,
+}
+
+/// A pattern for paths with `{namespace}` and `{name}` in it.
+#[derive(Clone, Debug)]
+pub struct PathConvention(String);
+
+impl PathConvention {
+    /// The convention of a pattern such as `apps/{namespace}/{name}/**`.
+    ///
+    /// # Errors
+    /// If it is no pattern.
+    pub fn parse(pattern: &str) -> Result<Self, globset::Error> {
+        let convention = Self(trimmed(pattern).to_owned());
+        convention.matcher("a", "b").map(|_| convention)
+    }
+
+    /// Whether the path of the Kustomization with this namespace and name is where it should be.
+    pub fn fits(&self, path: &str, namespace: &str, name: &str) -> bool {
+        let matcher = self.matcher(&globset::escape(namespace), &globset::escape(name));
+        matcher.is_ok_and(|matcher| matcher.is_match(trimmed(path)))
+    }
+
+    /// The pattern as it was written.
+    pub fn pattern(&self) -> &str {
+        &self.0
+    }
+
+    fn matcher(&self, namespace: &str, name: &str) -> Result<GlobMatcher, globset::Error> {
+        let filled = self.0.replace("{namespace}", namespace);
+        let glob = Glob::new(&filled.replace("{name}", name))?;
+        Ok(glob.compile_matcher())
+    }
+}
+
+fn trimmed(path: &str) -> &str {
+    path.trim_start_matches("./").trim_matches('/')
 }
 
 /// Namespaces whose Kustomizations should be looked at equally often.
@@ -59,6 +112,8 @@ impl Default for Settings {
             providers: Vec::new(),
             ingress_classes: Vec::new(),
             secret_reads_a_day: 1000,
+            strict_substitution: false,
+            conventions: Conventions::default(),
             schemas: ByKind::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! The rules for sources: repositories of charts, images and Git.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::build::Object;
@@ -43,7 +44,7 @@ pub static SRC003: Rule = Rule {
 /// The media type of a Helm chart in a registry.
 const CHART_LAYER: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-/// What breaks the rules of this module. [`SRC001`] is found with other files that nothing takes in.
+/// What breaks the rules of this module. Files of [`SRC001`] are found with others that nothing takes in.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
     let graph = context.graph;
     let mut findings = Vec::new();
@@ -53,12 +54,41 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
     for release in graph.helm_releases() {
         findings.extend(chart_layer(graph, release));
     }
+    if context.settings.conventions.source_beside_release {
+        findings.extend(sources_beside(context));
+    }
     let objects = graph.all_objects();
     for source in objects.filter(|object| object.group() == SOURCE_GROUP) {
         findings.extend(reference(source));
         findings.extend(interval(source));
     }
     findings
+}
+
+/// HelmReleases with more or less than one source in their folder.
+fn sources_beside(context: &Context<'_>) -> Vec<Finding> {
+    let folder_of = |object: &Object| {
+        let path = &context.repository.sources.get(object.node.at.file).path;
+        path.rsplit_once('/').map_or(".", |(folder, _)| folder)
+    };
+    let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, object) in context.graph.objects() {
+        if object.group() == SOURCE_GROUP {
+            *sources.entry(folder_of(object)).or_default() += 1;
+        }
+    }
+    let releases = context.graph.helm_releases().filter_map(|release| {
+        let count = sources.get(folder_of(release)).copied().unwrap_or_default();
+        let message = format!("there are {count} sources in the folder of the HelmRelease");
+        let finding = Finding::new(&SRC001, release.spec_at(), message).about(release);
+        (count != 1).then(|| {
+            finding
+                .severity(Severity::Warning)
+                .consequence("which source the release is installed from has to be looked for")
+                .fix("keep one source beside each HelmRelease")
+        })
+    });
+    releases.collect()
 }
 
 fn repository_type(source: &Object) -> Option<Finding> {

@@ -89,6 +89,11 @@ fn without_value(
     let at = exact(context, undefined.at, name);
     let mut finding = Finding::new(rule, at, format!("nothing defines the variable {name}"));
     finding.object = Some(undefined.object.clone());
+    if context.settings.strict_substitution {
+        return finding
+            .severity(Severity::Error)
+            .consequence("the Kustomization is never ready: its build fails");
+    }
     finding
 }
 

@@ -242,9 +242,10 @@ fn restrict_type(schema: &mut Value, name: &str) {
         let Some(field) = schema.pointer_mut(&format!("/properties/{field}")) else {
             continue;
         };
-        let field = match field.get("items").is_some() {
-            true => &mut field["items"],
-            false => field,
+        let field = if field.get("items").is_some() {
+            &mut field["items"]
+        } else {
+            field
         };
         field["enum"] = json!(values);
         field[EMPTY_IS_UNSET] = json!(true);

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use crate::build::{self, Object};
 use crate::finding::{Finding, Severity};
-use crate::graph::{Graph, SOURCE_GROUP};
+use crate::graph::{Graph, KUSTOMIZE_GROUP, SOURCE_GROUP};
 use crate::load::Repository;
 use crate::rules::sources::SRC001;
 use crate::rules::{Context, Rule};
+use crate::yaml::Node;
 
 /// A path that leads nowhere.
 pub static FLX014: Rule = Rule {
@@ -54,8 +55,37 @@ pub static FLX022: Rule = Rule {
 /// What is left over.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = unregistered(context.graph);
+    findings.extend(unusual_paths(context));
     findings.extend(unused(context));
     findings
+}
+
+/// Kustomizations whose path is not where the owner wants it. Those that a cluster is started with have
+/// paths of their own.
+fn unusual_paths(context: &Context<'_>) -> Vec<Finding> {
+    let Some(convention) = &context.settings.conventions.path else {
+        return Vec::new();
+    };
+    let kustomizations = context.graph.objects().map(|(_, object)| object);
+    let kustomizations =
+        kustomizations.filter(|object| object.is(KUSTOMIZE_GROUP, "Kustomization"));
+    let unusual = kustomizations.filter_map(|object| {
+        let path = object.spec(&["path"])?;
+        let namespace = object.spec(&["targetNamespace"]).and_then(Node::text);
+        let namespace = namespace.unwrap_or(object.namespace());
+        if convention.fits(path.text()?, namespace, object.name()) {
+            return None;
+        }
+        let message = format!("the path is not of the form {}", convention.pattern());
+        Some(
+            Finding::new(&FLX014, path.at, message)
+                .about(object)
+                .severity(Severity::Warning)
+                .consequence("it may be the path of something else, copied")
+                .fix("correct `spec.path`, or `conventions.path` in .nico.yaml"),
+        )
+    });
+    unusual.collect()
 }
 
 fn unregistered(graph: &Graph) -> Vec<Finding> {

@@ -46,6 +46,7 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
         if has_both {
             findings.extend(exposure(ingress));
         }
+        findings.extend(unexpected(context, ingress));
     }
     findings
 }
@@ -99,6 +100,23 @@ fn class(ingress: &Object, classes: &BTreeSet<String>, are_known: bool) -> Optio
     let message = format!("nothing in the repository makes the class {name:?}");
     let is_unknown = are_known && !classes.contains(name);
     is_unknown.then(|| Finding::new(&NET001, node.at, message).about(ingress))
+}
+
+/// An external Ingress that the repository's owner does not name.
+fn unexpected(context: &Context<'_>, ingress: &Object) -> Option<Finding> {
+    let expected = context.settings.conventions.external_ingresses.as_ref()?;
+    let class = class_of(ingress).filter(|class| class.text() == Some("external"))?;
+    let name = format!("{}/{}", ingress.namespace(), ingress.name());
+    if expected.iter().any(|pattern| pattern.is_match(&name)) {
+        return None;
+    }
+    let message = "the Ingress is external, and no pattern of `externalIngresses` is for it";
+    Some(
+        Finding::new(&NET002, class.at, message)
+            .about(ingress)
+            .consequence("something is published that nobody has named as public")
+            .fix("make it internal, or add it to `conventions.externalIngresses` in .nico.yaml"),
+    )
 }
 
 fn exposure(ingress: &Object) -> Option<Finding> {
