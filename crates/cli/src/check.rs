@@ -17,7 +17,7 @@ use nico_gitops::graph::Graph;
 use nico_gitops::presets::{Intervals, Preset};
 use nico_gitops::report::{self, Report};
 use nico_gitops::rules::Rule;
-use nico_gitops::{Repository, Severity, load, rules, schema};
+use nico_gitops::{Repository, Severity, load, render, rules, schema};
 
 use output::{Format, GraphFormat};
 
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// repository.
     #[arg(long, value_name = "DIR")]
     schemas: Option<PathBuf>,
+    /// Render the charts that are in the repository, with the `helm` on the path, and check what they make.
+    #[arg(long)]
+    helm: bool,
     /// Look for these rules alone, as in `FLX*,HR001`.
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     rules: Vec<String>,
@@ -141,10 +144,19 @@ fn check(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let mut findings = rules::check_for(&rules, &repository, &clusters, &config.settings);
     findings.extend(preset.map_or(Vec::new(), |preset| preset.findings(&repository, &clusters)));
+    let (rendering, rendered) = render::check(
+        &arguments.path,
+        &repository,
+        &clusters,
+        &config.settings,
+        arguments.helm,
+    )?;
+    findings.extend(rendered);
     let findings = config.apply(findings, &repository.sources);
     let mut report = Report::new(&repository, findings)
         .with_clusters(&clusters)
         .with_schemas(&clusters, &config.settings)
+        .with_rendering(rendering)
         .with_rules(rules);
 
     if let Some(file) = &arguments.write_baseline {

@@ -17,15 +17,15 @@ const GAME: &str =
     "apiVersion: example.com/v1\nkind: Game\nmetadata: {name: a}\nspec: {board: flat}\n";
 
 fn tree(text: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.yaml"), text).unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.yaml"), text).expect("a file");
     folder
 }
 
 fn check(tree: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(NICO);
     command.arg("check").arg(tree).args(arguments);
-    command.output().unwrap()
+    command.output().expect("nico runs")
 }
 
 fn code(output: &Output) -> i32 {
@@ -81,23 +81,24 @@ fn at_root(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(name);
-    let text = fs::read_to_string(path).unwrap();
-    serde_saphyr::from_str(&text).unwrap()
+    let text = fs::read_to_string(path).expect("it is there");
+    serde_saphyr::from_str(&text).expect("YAML")
 }
 
 /// Runs the step of the action that checks.
 fn action(tree: &Path, fail_on: &str, sarif: &str) -> Output {
     let action = at_root("action.yml");
-    let steps = action["runs"]["steps"].as_array().unwrap();
-    let step = steps.iter().find(|step| step["name"] == "Check").unwrap();
+    let steps = action["runs"]["steps"].as_array().expect("steps");
+    let step = steps.iter().find(|step| step["name"] == "Check");
+    let step = step.expect("a step that checks");
     let mut command = Command::new("bash");
     // As GitHub runs `shell: bash`.
     command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c"]);
-    command.arg(step["run"].as_str().unwrap());
+    command.arg(step["run"].as_str().expect("a script"));
     command.env("NICO", NICO).env("CHECK_PATH", tree);
     command.env("FAIL_ON", fail_on).env("SARIF", sarif);
     command.env("MORE_ARGUMENTS", "--rules FLX*,NET*");
-    command.output().unwrap()
+    command.output().expect("bash runs")
 }
 
 #[test]

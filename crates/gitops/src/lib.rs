@@ -8,7 +8,8 @@
 //! - [`rules`]: pure, from the graph to findings;
 //! - [`report`]: findings for people and for programs.
 //!
-//! Only [`load::disk`] touches the file system. Everything else is a function of what was read.
+//! [`load::disk`] and [`schema::directory`] read files, and [`render::helm`] starts a program, where somebody
+//! asks for it. Everything else is a function of what was read.
 
 pub mod baseline;
 pub mod build;
@@ -21,6 +22,7 @@ pub mod graph;
 pub mod load;
 mod pattern;
 pub mod presets;
+pub mod render;
 pub mod report;
 pub mod rules;
 pub mod schema;

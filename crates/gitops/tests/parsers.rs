@@ -12,9 +12,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
         .join(target);
-    let entries = fs::read_dir(folder).unwrap();
+    let entries = fs::read_dir(folder).expect("seeds");
     entries
-        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .map(|entry| fs::read(entry.expect("a seed").path()).expect("a seed"))
         .collect()
 }
 

@@ -17,7 +17,7 @@ pub(super) const KUSTOMIZATIONS_IN_ALL: usize = 1_000_000;
 pub(super) const OBJECTS: usize = 100_000;
 
 /// All builds of a repository together make at most this many.
-pub(super) const OBJECTS_IN_ALL: usize = 2_000_000;
+pub(super) const OBJECTS_IN_ALL: usize = 400_000;
 
 /// Generators of a repository together read at most this many bytes.
 pub(super) const GENERATED_BYTES: usize = 256 * 1024 * 1024;

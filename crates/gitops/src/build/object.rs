@@ -168,7 +168,7 @@ impl Object {
     }
 
     /// Moves it to a namespace, and remembers where it was.
-    pub(super) fn move_to(&mut self, namespace: &str, at: Location) {
+    pub(crate) fn move_to(&mut self, namespace: &str, at: Location) {
         self.remember();
         if self.written_namespace.is_none() {
             let written = self.node.path(&["metadata", "namespace"]);

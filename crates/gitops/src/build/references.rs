@@ -227,7 +227,7 @@ const IN_MOST_POD_SPECS: [(&str, &str); 2] = [
 ];
 
 /// Fields of other kinds: the kind that is named, the kind and group that name it, and where.
-const ELSEWHERE: [(&str, &str, &str, &str); 38] = [
+const ELSEWHERE: [(&str, &str, &str, &str); 37] = [
     (
         "Deployment",
         "HorizontalPodAutoscaler",
@@ -380,7 +380,6 @@ const ELSEWHERE: [(&str, &str, &str, &str); 38] = [
         "",
         "spec/volumeClaimTemplates/spec/storageClassName",
     ),
-    ("IngressClass", "Ingress", "", "spec/ingressClassName"),
 ];
 
 static BUILT_IN: LazyLock<Vec<Reference>> = LazyLock::new(built_in);

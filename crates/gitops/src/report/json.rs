@@ -42,6 +42,18 @@ struct Summary<'a> {
     external: Vec<String>,
     /// Kinds without a schema: the fields of their objects were not looked at.
     without_schema: Vec<Kind<'a>>,
+    /// HelmReleases whose chart was rendered.
+    rendered: usize,
+    /// HelmReleases whose chart was not rendered.
+    not_rendered: Vec<NotRendered>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct NotRendered {
+    /// Why not.
+    why: String,
+    /// How many there are.
+    releases: usize,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -89,6 +101,8 @@ pub fn json(report: &Report<'_>) -> String {
             unused: report.unused,
             external: report.external.clone(),
             without_schema: without_schema(report),
+            rendered: report.rendering.rendered,
+            not_rendered: not_rendered(report),
         },
         findings: report
             .findings
@@ -98,6 +112,16 @@ pub fn json(report: &Report<'_>) -> String {
     };
     let json = serde_json::to_string_pretty(&output).expect("plain structs become JSON");
     format!("{json}\n")
+}
+
+fn not_rendered(report: &Report<'_>) -> Vec<NotRendered> {
+    let reasons = report.rendering.not_rendered.iter();
+    reasons
+        .map(|(why, releases)| NotRendered {
+            why: why.to_string(),
+            releases: *releases,
+        })
+        .collect()
 }
 
 fn without_schema<'a>(report: &'a Report<'_>) -> Vec<Kind<'a>> {

@@ -15,6 +15,7 @@ use crate::baseline::Baseline;
 use crate::finding::{Finding, Severity};
 use crate::graph::Graph;
 use crate::load::{Ignore, Repository};
+use crate::render::Rendering;
 use crate::rules::{self, Rule};
 use crate::schema;
 use crate::settings::Settings;
@@ -47,6 +48,8 @@ pub struct Report<'repository> {
     /// Kinds without a schema, as `apiVersion Kind`, and how many objects of each there are: their fields
     /// were not looked at.
     pub without_schema: BTreeMap<String, usize>,
+    /// Which HelmReleases were rendered.
+    pub rendering: Rendering,
     /// What was looked for.
     pub rules: Vec<&'static Rule>,
 }
@@ -103,6 +106,7 @@ impl<'repository> Report<'repository> {
             unused: 0,
             external: Vec::new(),
             without_schema: BTreeMap::new(),
+            rendering: Rendering::default(),
             rules: rules::all(),
         };
         for finding in findings {
@@ -134,6 +138,13 @@ impl<'repository> Report<'repository> {
     #[must_use]
     pub fn with_schemas(mut self, clusters: &[Graph], settings: &Settings) -> Self {
         self.without_schema = schema::kinds_without(clusters, settings);
+        self
+    }
+
+    /// The same, with what was rendered.
+    #[must_use]
+    pub fn with_rendering(mut self, rendering: Rendering) -> Self {
+        self.rendering = rendering;
         self
     }
 

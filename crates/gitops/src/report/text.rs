@@ -131,6 +131,10 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         )
         .expect("a string takes all");
     }
+    for (why, releases) in &report.rendering.not_rendered {
+        let releases = count(*releases, "HelmRelease");
+        writeln!(line, "not rendered: {releases}, for {why}").expect("a string takes all");
+    }
     if !report.without_schema.is_empty() {
         line += &without_schema(report);
     }

@@ -60,7 +60,7 @@ fn found_earlier(_: &Context<'_>) -> Vec<Finding> {
     Vec::new()
 }
 
-/// Every rule, and what looks for it.
+/// Every rule, and what looks for it. A rule of which two parts are looked for stands beside both.
 const TABLE: &[(&[&Rule], Check)] = {
     use flux::{
         applying, components, dependencies, files, health, namespaces, ownership, providers, timing,
@@ -81,6 +81,7 @@ const TABLE: &[(&[&Rule], Check)] = {
                 &files::FLX015,
                 &files::FLX021,
                 &files::FLX022,
+                &sources::SRC001,
             ],
             files::check,
         ),
@@ -185,6 +186,7 @@ pub fn all() -> Vec<&'static Rule> {
     let rules = TABLE.iter().flat_map(|(rules, _)| *rules);
     let mut rules: Vec<_> = rules.copied().collect();
     rules.sort_by_key(|rule| rule.id);
+    rules.dedup_by_key(|rule| rule.id);
     rules
 }
 

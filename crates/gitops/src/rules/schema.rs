@@ -6,6 +6,7 @@ use crate::graph::{Graph, HELM_GROUP, KUSTOMIZE_GROUP, SOURCE_GROUP};
 use crate::rules::helm::values;
 use crate::rules::{Context, Rule};
 use crate::schema::{Schemas, validate};
+use crate::settings::Settings;
 use crate::yaml::Node;
 
 /// A field that an API server refuses.
@@ -30,14 +31,36 @@ pub static FLX025: Rule = Rule {
 
 /// What breaks the rules of this module.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
-    let schemas = Schemas::new(context.graph, context.settings);
-    let flux = context
-        .settings
-        .flux
-        .or_else(|| installed_flux(context.graph));
+    check_objects(
+        context.graph.checked_objects(),
+        context.graph,
+        context.settings,
+    )
+}
+
+/// What breaks the rules of this module in what a chart makes. All of it is reported where the chart is
+/// named, so each message names the object.
+pub fn check_rendered(objects: &[Object], graph: &Graph, settings: &Settings) -> Vec<Finding> {
+    let mut findings = check_objects(objects.iter(), graph, settings);
+    for finding in &mut findings {
+        if let Some(object) = &finding.object {
+            finding.message = format!("the chart makes {object}: {}", finding.message);
+        }
+        "correct the chart, or the values".clone_into(&mut finding.fix);
+    }
+    findings
+}
+
+fn check_objects<'a>(
+    objects: impl Iterator<Item = &'a Object>,
+    graph: &Graph,
+    settings: &Settings,
+) -> Vec<Finding> {
+    let schemas = Schemas::new(graph, settings);
+    let flux = settings.flux.or_else(|| installed_flux(graph));
     let mut findings = Vec::new();
-    for object in context.graph.checked_objects() {
-        if let Some(finding) = version(object, flux, context.settings.kubernetes) {
+    for object in objects {
+        if let Some(finding) = version(object, flux, settings.kubernetes) {
             findings.push(finding);
             continue;
         }

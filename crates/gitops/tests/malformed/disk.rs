@@ -11,12 +11,12 @@ use super::findings;
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
+    fs::create_dir_all(path.parent().expect("below the root")).expect("a folder");
+    fs::write(path, text).expect("a file");
 }
 
 fn found(root: &Path) -> BTreeSet<String> {
-    findings(&load::disk::load(root).unwrap())
+    findings(&load::disk::load(root).expect("the folder is there"))
 }
 
 #[test]

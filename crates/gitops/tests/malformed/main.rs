@@ -89,10 +89,18 @@ impl Case {
 
     fn is_found(&self, finding: &str) -> bool {
         let (place, message) = self.expected;
-        let rest = finding.strip_prefix(place);
-        let rest = rest.filter(|rest| self.is_anywhere || rest.starts_with(' '));
-        let said = rest.and_then(|rest| rest.split_once(' '));
-        said.is_some_and(|(_, said)| said.starts_with(message))
+        let Some((rule_and_place, said)) = finding.match_indices(' ').nth(1).map(|(at, _)| {
+            let (before, after) = finding.split_at(at);
+            (before, &after[1..])
+        }) else {
+            return false;
+        };
+        let is_there = if self.is_anywhere {
+            rule_and_place.starts_with(place)
+        } else {
+            rule_and_place == place
+        };
+        is_there && said.starts_with(message)
     }
 }
 

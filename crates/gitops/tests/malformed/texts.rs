@@ -221,7 +221,7 @@ pub fn bombs() -> Vec<Case> {
         Case::file(
             "a million keys twice",
             "a: 1\n".repeat(1_000_000),
-            ("LOD002 a.yaml:102", "after 100 mistakes"),
+            ("LOD002 a.yaml:101", "after 100 mistakes"),
         ),
         Case::file(
             "a million broken documents",

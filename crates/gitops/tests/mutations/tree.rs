@@ -51,7 +51,7 @@ impl Random {
 /// nothing to say.
 pub fn correct(random: &mut Random, has_charts: bool) -> Tree {
     let mut taken = Vec::new();
-    let apps: Vec<String> = (0..4 + random.below(2))
+    let apps: Vec<String> = (0..3 + random.below(2))
         .map(|_| random.name(&mut taken))
         .collect();
     let mut tree = Tree::new();

@@ -150,7 +150,7 @@ fn unknown(repository: &Repository, graph: &Graph, release: &Object) -> Vec<Find
 }
 
 /// The folder of the chart, where it is in this repository.
-fn chart_folder(repository: &Repository, graph: &Graph, release: &Object) -> Option<String> {
+pub fn chart_folder(repository: &Repository, graph: &Graph, release: &Object) -> Option<String> {
     let chart = release.spec(&["chart", "spec"])?;
     let source = crate::graph::source_name(release, chart.get("sourceRef")?);
     let is_here = graph.root_sources.contains(&source);
