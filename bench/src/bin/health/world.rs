@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 /// Writers at the same time.
 const AT_ONCE: usize = 8;
-/// The size of a Pod, in bytes, as kubelets write them.
-const POD_SIZE: usize = 6000;
+/// Variables of a container: with them a Pod has the 7 KB of most real ones, half of which the API
+/// server adds to say who wrote what.
+const VARIABLES: usize = 25;
 /// Since when everything is as it is.
 const LONG_AGO: &str = "2026-01-01T00:00:00Z";
 
@@ -94,7 +95,7 @@ impl World {
         ))
     }
 
-    /// Writes objects, and the status of those that have one.
+    /// Writes objects, and then the status of those that need that.
     async fn write(&self, objects: Vec<Object>) -> anyhow::Result<()> {
         let size = objects.len().div_ceil(AT_ONCE).max(1);
         let shares: Vec<&[Object]> = objects.chunks(size).collect();
@@ -128,17 +129,24 @@ struct Object {
 
 impl Object {
     fn new(group: &str, plural: &str, body: &Value) -> Self {
-        let (namespace, name) = (&body["metadata"]["namespace"], &body["metadata"]["name"]);
-        let path = match namespace.as_str() {
+        let path = match body["metadata"]["namespace"].as_str() {
             Some(namespace) => format!("{group}/namespaces/{namespace}/{plural}"),
             None => format!("{group}/{plural}"),
         };
-        let name = name.as_str().unwrap_or_default();
-        let has_status = body.get("status").is_some();
         Self {
-            status_path: has_status.then(|| format!("{path}/{name}/status")),
             path,
+            status_path: None,
             body: body.to_string().into(),
+        }
+    }
+
+    /// One whose status is not taken when it is made.
+    fn with_status(group: &str, plural: &str, body: &Value) -> Self {
+        let object = Self::new(group, plural, body);
+        let name = body["metadata"]["name"].as_str().unwrap_or_default();
+        Self {
+            status_path: Some(format!("{}/{name}/status", object.path)),
+            ..object
         }
     }
 }
@@ -167,7 +175,6 @@ fn definitions() -> Vec<Object> {
                     "name": version,
                     "served": true,
                     "storage": true,
-                    "subresources": {"status": {}},
                     "schema": {"openAPIV3Schema": {
                         "type": "object",
                         "x-kubernetes-preserve-unknown-fields": true,
@@ -259,7 +266,7 @@ fn node(number: usize) -> Object {
             condition["message"] = "Kubelet stopped posting node status.".into();
         }
     }
-    Object::new("/api/v1", "nodes", &body)
+    Object::with_status("/api/v1", "nodes", &body)
 }
 
 /// An object of Flux that is ready.
@@ -334,17 +341,22 @@ fn workload(number: usize, size: Size) -> [Object; 3] {
         "endpoints": endpoints,
     });
     [
-        Object::new("/apis/apps/v1", "deployments", &deployment),
+        Object::with_status("/apis/apps/v1", "deployments", &deployment),
         Object::new("/api/v1", "services", &service),
         Object::new("/apis/discovery.k8s.io/v1", "endpointslices", &slice),
     ]
 }
 
-/// A Pod as a kubelet leaves it: most of it are variables, mounts and conditions.
+/// A Pod that runs, or did until its Node was off.
 fn pod(number: usize, size: Size) -> Object {
     let namespace = namespace_name(number % size.releases);
     let node = number % size.nodes;
-    let filler = "x".repeat(POD_SIZE - 1500);
+    let variables: Vec<Value> = (0..VARIABLES)
+        .map(|number| {
+            let field = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}});
+            json!({"name": format!("VARIABLE_{number}"), "valueFrom": field})
+        })
+        .collect();
     let body = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -352,14 +364,13 @@ fn pod(number: usize, size: Size) -> Object {
             "name": format!("web-5d-{number}"),
             "namespace": namespace,
             "labels": {"app": "web", "pod-template-hash": "5d"},
-            "annotations": {"bench/filler": filler},
         },
         "spec": {
             "nodeName": nodes::name(node),
             "containers": [{
                 "name": "main",
                 "image": "web:1",
-                "env": [{"name": "MODE", "value": "production"}],
+                "env": variables,
                 "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
             }],
         },
@@ -379,5 +390,5 @@ fn pod(number: usize, size: Size) -> Object {
             }],
         },
     });
-    Object::new("/api/v1", "pods", &body)
+    Object::with_status("/api/v1", "pods", &body)
 }
