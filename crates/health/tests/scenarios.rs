@@ -12,8 +12,9 @@ use nico_health::collect::{Scope, Wanted, collect};
 use nico_health::diagnose::diagnose;
 use nico_health::flux::{status, why};
 use nico_health::issue::{Layer, ObjectRef, Severity};
-use nico_health::report::Status;
+use nico_health::report::{Status, text};
 use nico_health::thresholds::Thresholds;
+use nico_terminal::tree::Line;
 use serde_json::json;
 
 #[tokio::test]
@@ -186,6 +187,10 @@ async fn an_api_server_that_is_away_is_unknown_and_not_healthy() -> Result<()> {
     );
     assert_eq!(report.exit_code(Severity::Critical), 3);
     assert!(collected.requests <= 2);
+    let told: Vec<String> = text::of(&report, 80).iter().map(Line::plain).collect();
+    assert!(told.len() < 6, "the reason is told once: {told:#?}");
+    let is_reason = |line: &String| line.starts_with("Nothing could be read: ");
+    assert!(told.iter().any(is_reason), "{told:#?}");
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use crate::needs::looked_at;
 use crate::report::Gap;
 use crate::world::{Kind, Outcome, World};
 
-/// What could not be read, by the layers that are not known for it. A kind is told of with its own
-/// layer; other layers that look at it point there.
+/// What could not be read, by the layers that are not known for it: a kind's own, and the others
+/// that look at it.
 pub(super) fn of(world: &World, layers: &[Layer]) -> BTreeMap<Layer, Vec<Gap>> {
     let mut gaps: BTreeMap<Layer, Vec<Gap>> = BTreeMap::new();
     let mut add = |layer: Layer, what: String, why: String, is_absent: bool| {
@@ -30,11 +30,7 @@ pub(super) fn of(world: &World, layers: &[Layer]) -> BTreeMap<Layer, Vec<Gap>> {
             let is_absent = is_absent(kind, outcome);
             if !is_absent {
                 for layer in layers.iter().filter(|layer| looks_at(**layer, kind, world)) {
-                    let why = match layers.contains(&kind.layer) {
-                        true => format!("could not be read, see {}", kind.layer.title()),
-                        false => why.clone(),
-                    };
-                    add(*layer, what.clone(), why, false);
+                    add(*layer, what.clone(), why.clone(), false);
                 }
             }
             add(kind.layer, what, why, is_absent);

@@ -28,6 +28,12 @@ pub fn of_watch(report: &Report, now: &str, changes: &[String], width: usize) ->
 
 fn body(report: &Report, width: usize) -> Vec<Line> {
     let mut lines = vec![];
+    if let Some(why) = nothing_read(report) {
+        lines.push(Line::default());
+        let told = format!("Nothing could be read: {why}");
+        lines.extend(list("", &[Span::new(Tone::Busy, told)], width));
+        return lines;
+    }
     if let Some(first) = report.roots().next() {
         lines.push(Line::default());
         lines.extend(list("", &[Span::new(Tone::Strong, "Fix first:")], width));
@@ -150,7 +156,7 @@ fn layers(report: &Report, width: usize) -> Vec<Line> {
                 0 => Span::new(Tone::Faint, "–"),
                 count => Span::new(tone, count.to_string()),
             };
-            let unread = unread(layer)
+            let unread = unread(report, layer)
                 .into_iter()
                 .map(|text| Span::new(Tone::Busy, text));
             let absent: Vec<&str> = layer
@@ -193,13 +199,29 @@ fn layers(report: &Report, width: usize) -> Vec<Line> {
     )
 }
 
-/// What could not be read, a line for each reason.
-fn unread(layer: &LayerReport) -> Vec<String> {
-    let mut by_reason: Vec<(&str, Vec<&str>)> = vec![];
+/// Why nothing could be read at all: the same reason for everything, in all layers.
+fn nothing_read(report: &Report) -> Option<&str> {
+    let gaps = || report.layers.iter().flat_map(|layer| &layer.gaps);
+    let first = gaps().next()?;
+    let is_all =
+        report.summary.total == report.summary.unknown && gaps().all(|gap| gap.why == first.why);
+    (is_all && report.issues.is_empty()).then_some(first.why.as_str())
+}
+
+/// What could not be read, a line for each reason. The reason is told with the first layer that
+/// misses a thing; others point there.
+fn unread(report: &Report, layer: &LayerReport) -> Vec<String> {
+    let mut by_reason: Vec<(String, Vec<&str>)> = vec![];
     for gap in layer.gaps.iter().filter(|gap| !gap.is_absent) {
-        match by_reason.iter_mut().find(|(why, _)| *why == gap.why) {
+        let mut layers = report.layers.iter();
+        let first = layers.find(|one| one.gaps.contains(gap));
+        let why = match first.filter(|first| first.layer != layer.layer) {
+            Some(first) => format!("see {}", first.layer.title()),
+            None => gap.why.clone(),
+        };
+        match by_reason.iter_mut().find(|(known, _)| *known == why) {
             Some((_, whats)) => whats.push(&gap.what),
-            None => by_reason.push((&gap.why, vec![&gap.what])),
+            None => by_reason.push((why, vec![&gap.what])),
         }
     }
     let lines = by_reason.into_iter();
