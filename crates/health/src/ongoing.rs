@@ -95,3 +95,57 @@ fn configuration(configuration: &Configuration) -> Option<Ongoing> {
         since: ready.last_transition_time,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rollouts_drains_and_maintenance_are_told_and_what_is_done_is_not() {
+        let cluster = |name: &str, rolling: &str, paused: bool| {
+            json!({
+                "apiVersion": "nico.homystack.com/v1alpha1", "kind": "KubernetesCluster",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"paused": paused},
+                "status": {
+                    "conditions": [{"type": "RollingOut", "status": rolling}],
+                    "rollout": {"updated": 2, "total": 5, "message": "w-01 is drained"},
+                },
+            })
+        };
+        let machine = |name: &str, maintenance: bool| {
+            json!({
+                "apiVersion": "nio.homystack.com/v1alpha1", "kind": "Machine",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"maintenance": maintenance},
+            })
+        };
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "w-01", "annotations": {labels::DRAINING_SINCE: "soon"}},
+        });
+        let objects = vec![
+            machine("resting", true),
+            machine("working", false),
+            node,
+            cluster("rolling", "True", false),
+            cluster("paused", "False", true),
+            cluster("done", "False", false),
+        ];
+        let (world, _) = World::default().with_objects(objects);
+        let told: Vec<String> = of(&world)
+            .iter()
+            .map(|one| format!("{}: {}", one.object, one.message))
+            .collect();
+        let expected = [
+            "KubernetesCluster default/paused: is paused: nothing new is begun",
+            "KubernetesCluster default/rolling: a rollout runs, 2 of 5 machines are done: \
+             w-01 is drained",
+            "Node w-01: NICO empties it, for its machine is changed next",
+            "Machine default/resting: is in maintenance: NICO leaves it alone",
+        ];
+        assert_eq!(told, expected);
+    }
+}
