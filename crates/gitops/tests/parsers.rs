@@ -23,7 +23,7 @@ fn the_seeds_are_no_trouble() {
     for seed in seeds("load") {
         fuzzing::load(&seed);
     }
-    for seed in seeds("build") {
+    for seed in seeds("builds") {
         fuzzing::build(str::from_utf8(&seed).unwrap());
     }
 }
@@ -59,7 +59,7 @@ proptest! {
 
     #[test]
     fn a_changed_repository_is_no_trouble(
-        seed in prop::sample::select(seeds("build")),
+        seed in prop::sample::select(seeds("builds")),
         changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8),
     ) {
         fuzzing::build(&changed(str::from_utf8(&seed).unwrap(), &changes));

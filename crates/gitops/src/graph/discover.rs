@@ -5,7 +5,7 @@
 //! of a kustomization that stands alone. A file below the path of a Kustomization is that one's to
 //! take in; where it does not, the file is not applied at all.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::build::{self, Build, Builds, Object, Variables};
 use crate::finding::Finding;
@@ -175,12 +175,13 @@ impl<'a> Survey<'a> {
     /// Of the Kustomizations in files below the path of another one: those that it did not bring.
     fn place_below(&self, graph: &mut Graph, below: Vec<Root>) {
         let mut roots = Vec::new();
+        let owners = graph.owners();
         for root in below {
             let file = root.object.node.at.file;
             if graph.taken_in.contains(&file) {
                 continue;
             }
-            match graph.owner_of(&self.repository.sources.get(file).path) {
+            match owner_of(&owners, &self.repository.sources.get(file).path) {
                 Some(below) => graph.unregistered.push(Unregistered {
                     object: root.object,
                     below,
@@ -196,6 +197,7 @@ impl<'a> Survey<'a> {
     fn alone(&self, graph: &Graph, part: &Part) -> (Vec<Root>, Vec<Unregistered>) {
         let mut alone = Vec::new();
         let mut unregistered = Vec::new();
+        let owners = graph.owners();
         for folder in self.tops(part) {
             for object in &folder.kustomizations {
                 let file = object.node.at.file;
@@ -203,7 +205,7 @@ impl<'a> Survey<'a> {
                     continue;
                 }
                 let object = object.clone();
-                match graph.owner_of(&self.repository.sources.get(file).path) {
+                match owner_of(&owners, &self.repository.sources.get(file).path) {
                     Some(below) => unregistered.push(Unregistered { object, below }),
                     None => alone.push(Root {
                         home: folder.path.clone(),
@@ -258,12 +260,31 @@ impl Graph {
         })
     }
 
-    /// The Kustomization below whose path a file lies.
-    fn owner_of(&self, path: &str) -> Option<Key> {
-        let mut known = self.kustomizations.iter();
-        let owner = known.find(|(_, known)| known.is_here && is_below(path, &known.object));
-        owner.map(|(key, _)| key.clone())
+    /// The Kustomizations by their paths.
+    fn owners(&self) -> HashMap<String, Key> {
+        let mut owners = HashMap::new();
+        for (key, known) in self
+            .kustomizations
+            .iter()
+            .filter(|(_, known)| known.is_here)
+        {
+            if let Some(folder) = folder_of(&known.object) {
+                let first = owners.entry(folder.to_owned());
+                first.or_insert_with(|| key.clone());
+            }
+        }
+        owners
     }
+}
+
+/// The Kustomization below whose path a file lies: the nearest.
+fn owner_of(owners: &HashMap<String, Key>, path: &str) -> Option<Key> {
+    folders_above(path).find_map(|folder| owners.get(folder).cloned())
+}
+
+/// The folders that a file lies in, the innermost first, without the root.
+fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.rmatch_indices('/').map(|(end, _)| &path[..end])
 }
 
 fn build_folders(builds: &Builds<'_>, repository: &Repository) -> Vec<Folder> {
@@ -303,6 +324,7 @@ fn roots(
         .filter_map(|document| Object::new(document.root.clone()))
         .filter(|object| object.is(KUSTOMIZE_GROUP, "Kustomization") && part.has(path_of(object)))
         .collect();
+    let folders: HashSet<&str> = all.iter().filter_map(folder_of).collect();
     let mut roots = Vec::new();
     let mut below = Vec::new();
     for object in &all {
@@ -315,7 +337,7 @@ fn roots(
             });
         } else if !taken_in.contains(&object.node.at.file) {
             let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
-            let is_anothers = all.iter().any(|other| is_below(path, other));
+            let is_anothers = folders_above(path).any(|folder| folders.contains(folder));
             let list = if is_anothers { &mut below } else { &mut roots };
             list.push(Root {
                 home: folder.to_owned(),
@@ -332,9 +354,4 @@ fn folder_of(kustomization: &Object) -> Option<&str> {
     let path = kustomization.node.path(&["spec", "path"])?.text()?;
     let path = path.trim_start_matches("./").trim_matches('/');
     (!path.is_empty() && path != ".").then_some(path)
-}
-
-/// Whether a file lies below the path of a Kustomization.
-fn is_below(file: &str, kustomization: &Object) -> bool {
-    folder_of(kustomization).is_some_and(|folder| is_in(file, folder))
 }

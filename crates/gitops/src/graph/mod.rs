@@ -52,8 +52,49 @@ pub struct Graph {
     /// The folders that `flux bootstrap` has made.
     bootstrapped: BTreeSet<String>,
     index: HashMap<Id, (Key, usize)>,
-    /// By what is waited for; made when it is first asked for.
+    /// Where the objects of each kind are; made when it is first asked for, as is the next.
+    kinds: OnceLock<Kinds>,
+    /// By what is waited for.
     dependants: OnceLock<BTreeMap<Key, BTreeSet<Key>>>,
+}
+
+/// Where the objects of each kind are, by `GROUP/KIND`.
+#[derive(Debug, Default)]
+struct Kinds {
+    keys: Vec<Key>,
+    places: HashMap<String, Vec<Place>>,
+}
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// The number of its Kustomization, and its own among the objects of that.
+    Applied(usize, usize),
+    /// Its number among those that nothing applies.
+    Rest(usize),
+}
+
+impl Kinds {
+    fn of(graph: &Graph) -> Self {
+        let mut kinds = Self {
+            keys: graph.kustomizations.keys().cloned().collect(),
+            ..Self::default()
+        };
+        for (by, kustomization) in graph.kustomizations.values().enumerate() {
+            for (index, object) in kustomization.objects.iter().enumerate() {
+                kinds.add(object, Place::Applied(by, index));
+            }
+        }
+        for (index, object) in graph.rest.iter().enumerate() {
+            kinds.add(object, Place::Rest(index));
+        }
+        kinds
+    }
+
+    fn add(&mut self, object: &Object, place: Place) {
+        let kind = format!("{}/{}", object.group(), object.kind());
+        self.places.entry(kind).or_default().push(place);
+    }
 }
 
 /// A Flux Kustomization.
@@ -122,11 +163,19 @@ impl Graph {
     /// The objects of a kind, applied by a Kustomization or not.
     pub fn of_kind<'a>(
         &'a self,
-        group: &'a str,
-        kind: &'a str,
-    ) -> impl Iterator<Item = &'a Object> {
-        self.all_objects()
-            .filter(move |object| object.is(group, kind))
+        group: &str,
+        kind: &str,
+    ) -> impl Iterator<Item = &'a Object> + use<'a> {
+        let kinds = self.kinds.get_or_init(|| Kinds::of(self));
+        let places = kinds.places.get(&format!("{group}/{kind}"));
+        let places = places.map_or(&[][..], Vec::as_slice).iter();
+        places.filter_map(|place| match *place {
+            Place::Applied(by, index) => {
+                let kustomization = self.kustomizations.get(&kinds.keys[by])?;
+                kustomization.objects.get(index)
+            }
+            Place::Rest(index) => self.rest.get(index),
+        })
     }
 
     /// The object of that kind and name that a Kustomization applies.
