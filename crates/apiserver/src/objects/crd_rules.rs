@@ -394,7 +394,8 @@ mod tests {
         assert_eq!(problems(&crd, None), [format!("{field} Required")]);
         crd["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "yes"});
         assert_eq!(problems(&crd, None), [format!("{field} Invalid")]);
-        crd["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "unapproved, for tests"});
+        crd["metadata"]["annotations"] =
+            json!({"api-approved.kubernetes.io": "unapproved, for tests"});
         assert_eq!(problems(&crd, None), [""; 0]);
     }
 

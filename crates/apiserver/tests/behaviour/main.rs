@@ -37,4 +37,3 @@ async fn next(events: &mut futures::stream::BoxStream<'static, Value>) -> Value 
         .expect("an event in time")
         .expect("the watch is open")
 }
-
