@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use nico_runtime::shutdown::{self, SecondSignal};
 use nico_runtime::telemetry;
 use nico_sandbox::netmaker::NetmakerServer;
-use nico_sandbox::{DemoOptions, KubeletOptions, UpOptions};
+use nico_sandbox::{DemoOptions, EtcdOptions, KubeletOptions, UpOptions};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -29,6 +29,9 @@ enum Command {
     /// Keep a host of the sandbox registered as a Node.
     #[command(hide = true)]
     Kubelet(Kubelet),
+    /// Run a member of the etcd that the control planes of a cluster share.
+    #[command(hide = true)]
+    Etcd(Etcd),
 }
 
 #[derive(Args)]
@@ -70,6 +73,22 @@ struct Kubelet {
     token_file: PathBuf,
 }
 
+#[derive(Args)]
+struct Etcd {
+    /// Name of the member.
+    #[arg(long)]
+    name: String,
+    /// A control plane, the first one first, this one included. May be repeated.
+    #[arg(long = "peer", value_name = "NAME=ADDR", required = true)]
+    peers: Vec<String>,
+    /// Directory with its data.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// File that is there while the member takes part in a quorum.
+    #[arg(long, value_name = "FILE")]
+    ready: PathBuf,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
     ControlPlane,
@@ -92,6 +111,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Clean => clean(),
             Command::Netmaker(Netmaker { listen }) => netmaker(listen).await,
             Command::Kubelet(arguments) => kubelet(arguments).await,
+            Command::Etcd(arguments) => etcd(arguments).await,
         }
     })
 }
@@ -138,6 +158,27 @@ async fn kubelet(arguments: Kubelet) -> anyhow::Result<()> {
         kubelet_version: arguments.kubelet_version,
         servers,
         token_file: arguments.token_file,
+    })
+    .await?;
+    Ok(())
+}
+
+async fn etcd(arguments: Etcd) -> anyhow::Result<()> {
+    telemetry::start(telemetry::LogFormat::Text, "info")?;
+    let peer = |text: &String| {
+        let (name, address) = text
+            .split_once('=')
+            .with_context(|| format!("--peer {text} has no ="))?;
+        let address = address
+            .parse()
+            .with_context(|| format!("--peer {text} does not end in an address"))?;
+        anyhow::Ok((name.to_owned(), address))
+    };
+    nico_sandbox::etcd(EtcdOptions {
+        name: arguments.name,
+        peers: arguments.peers.iter().map(peer).collect::<Result<_, _>>()?,
+        data: arguments.data,
+        ready: arguments.ready,
     })
     .await?;
     Ok(())

@@ -6,6 +6,7 @@
 //! - [`Sandbox`]: hosts ([`host`]) on a network of their own ([`network`]), and a Git repository
 //!   with a flake that needs no nixpkgs ([`flake`]); removed as a whole ([`state`])
 //! - [`kubelet`](kubelet()): the heartbeat that makes a host a Node
+//! - [`etcd`](etcd()): one member of the etcd that control planes share
 //! - [`stack`]: API server and operator as processes
 //! - [`manifests`], [`kubectl`]: what a user applies, and with what
 //! - [`netmaker`]: a stand-in for a Netmaker server; it needs no root
@@ -15,6 +16,7 @@
 mod command;
 mod daemon;
 mod demo;
+mod etcd;
 pub mod flake;
 pub mod host;
 pub mod kubectl;
@@ -30,5 +32,6 @@ pub mod tools;
 
 pub use command::CommandError;
 pub use demo::{DemoError, DemoOptions, UpOptions, demo, up};
+pub use etcd::{EtcdError, EtcdOptions, Peer, etcd};
 pub use kubelet::{KubeletError, KubeletOptions, Role, kubelet};
 pub use sandbox::{FIVE_HOSTS, Sandbox, SandboxError, clean};

@@ -33,6 +33,12 @@
         else
           "/var/lib/nio/files/join-token";
 
+      # Where the control planes keep their objects: "memory", each for itself, or "etcd", which all
+      # share. With etcd the folder `authority` has the certificates with which all of them serve.
+      datastore = import ./datastore.nix;
+      etcd = datastore == "etcd";
+      authority = if etcd then ./authority else null;
+
       k3s = package.k3s (import ./kubernetes-version.nix);
       servers = map (node: "https://${node.ip}:6443") cluster.controlPlane;
 
@@ -40,8 +46,17 @@
         node:
         system {
           name = node.name;
-          services = [
-            (service.server { inherit k3s token node; })
+          services = builtins.filter (unit: unit != null) [
+            (if etcd then service.etcd { inherit k3s node; peers = cluster.controlPlane; } else null)
+            (service.server {
+              inherit
+                k3s
+                token
+                node
+                authority
+                ;
+              vip = cluster.vip or null;
+            })
             (service.agent {
               inherit
                 k3s

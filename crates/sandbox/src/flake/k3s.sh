@@ -18,9 +18,18 @@ server() {
   keep_token server "$token_file"
   mkdir -p /etc/rancher/k3s
   rm -f /etc/rancher/k3s/k3s.yaml /run/k3s/server/kubeconfig
+  set --
+  if [ -n "$authority" ]; then
+    # All control planes serve what is in the etcd that they share, with the same certificates.
+    rm -rf /run/k3s/server/authority
+    cp -R "$authority" /run/k3s/server/authority
+    chmod -R u+w /run/k3s/server/authority
+    set -- --etcd http://127.0.0.1:2379 --cert-dir /run/k3s/server/authority
+  fi
+  [ -z "$vip" ] || set -- "$@" --advertise-name "$vip"
   "$nico" apiserver --listen 0.0.0.0:6443 \
     --advertise-name "$name" --advertise-name "$address" --advertise-name 127.0.0.1 \
-    --token-file /run/k3s/server/token --kubeconfig-out /run/k3s/server/kubeconfig &
+    --token-file /run/k3s/server/token --kubeconfig-out /run/k3s/server/kubeconfig "$@" &
   program=$!
   trap 'kill "$program"; wait "$program"' TERM INT
   until [ -s /run/k3s/server/kubeconfig ]; do
@@ -34,6 +43,12 @@ server() {
   wait "$program"
 }
 
+etcd() {
+  mkdir -p /run/k3s
+  # $servers is a list of options, so it is split on purpose.
+  exec "$nico" sandbox etcd --name "$name" --data /var/lib/etcd --ready /run/k3s/etcd-ready $servers
+}
+
 agent() {
   keep_token agent "$token_file"
   # $servers is a list of options, so it is split on purpose.
@@ -45,13 +60,19 @@ command=$1
 shift
 role=worker
 servers=
+authority=
+vip=
+option=--server
+[ "$command" != etcd ] || option=--peer
 while [ $# -gt 0 ]; do
   case $1 in
   --name) name=$2 ;;
   --address) address=$2 ;;
   --role) role=$2 ;;
   --token-file) token_file=$2 ;;
-  --server) servers="$servers --server $2" ;;
+  --server) servers="$servers $option $2" ;;
+  --authority) authority=$2 ;;
+  --tls-san) vip=$2 ;;
   *)
     echo "k3s: unknown option $1" >&2
     exit 64
@@ -61,7 +82,7 @@ while [ $# -gt 0 ]; do
 done
 
 case $command in
-server | agent) "$command" ;;
+server | agent | etcd) "$command" ;;
 *)
   echo "k3s: unknown command $command" >&2
   exit 64

@@ -3,7 +3,8 @@
 //!
 //! A control plane of it runs a Kubernetes API of its own, in memory. With more than one
 //! control plane these do not share their data: every node registers with all of them, so
-//! each shows all nodes, but what a user creates in one is not in the others.
+//! each shows all nodes, but what a user creates in one is not in the others. With
+//! [`Repository::share_etcd`] they keep everything in one etcd, a member on each of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::command::{self, CommandError};
 use crate::state::{StateError, file_error};
 
 const FILES: &[(&str, &str)] = &[
+    ("datastore.nix", include_str!("datastore.nix")),
     ("flake.nix", include_str!("flake.nix")),
     ("k3s.sh", include_str!("k3s.sh")),
     (
@@ -69,6 +71,23 @@ impl Repository {
         }
         repository.commit("Add the clusters of the sandbox")?;
         Ok(repository)
+    }
+
+    /// Lets the control planes of a cluster share one etcd, and serve with the certificates in
+    /// `authority`, the `--cert-dir` of an API server. Takes effect with the next commit.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn share_etcd(&self, authority: &Path) -> Result<(), RepositoryError> {
+        self.write("datastore.nix", "\"etcd\"\n")?;
+        let folder = self.directory.join(SUBDIRECTORY).join("authority");
+        fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
+        for entry in fs::read_dir(authority).map_err(file_error("read", authority))? {
+            let file = entry.map_err(file_error("read", authority))?;
+            let copy = folder.join(file.file_name());
+            fs::copy(file.path(), &copy).map_err(file_error("write", &copy))?;
+        }
+        Ok(())
     }
 
     /// The URL that goes into `gitRepo`; the operator must allow file URLs.

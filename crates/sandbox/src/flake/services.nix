@@ -1,6 +1,6 @@
 # A service is a derivation with three scripts: `start` stays in the foreground, `ready`
-# succeeds once the service does its work, `clean` removes what it left. A service whose store
-# path did not change is not restarted.
+# succeeds once the service does its work, `clean` removes what it left once it is not wanted any
+# more. A service whose store path did not change is not restarted.
 { platform }:
 let
   service =
@@ -34,16 +34,41 @@ let
     };
 in
 {
+  # The etcd inside k3s: another version of k3s is another etcd.
+  etcd =
+    {
+      k3s,
+      node,
+      peers,
+    }:
+    service {
+      name = "etcd";
+      start = ''
+        exec ${k3s}/bin/k3s etcd --name '${node.name}' --address '${node.ip}' \
+          ${toString (map (peer: "--server '${peer.name}=${peer.ip}'") peers)}
+      '';
+      ready = ''
+        test -e /run/k3s/etcd-ready
+      '';
+      clean = ''
+        rm -rf /run/k3s/etcd-ready /var/lib/etcd
+      '';
+    };
+
   server =
     {
       k3s,
       token,
       node,
+      authority,
+      vip,
     }:
     service {
       name = "k3s-server";
       start = ''
-        exec ${k3s}/bin/k3s server --name '${node.name}' --address '${node.ip}' --token-file ${token}
+        exec ${k3s}/bin/k3s server --name '${node.name}' --address '${node.ip}' --token-file ${token} \
+          ${if authority == null then "" else "--authority ${authority}"} \
+          ${if vip == null then "" else "--tls-san '${vip}'"}
       '';
       ready = ''
         test -s /etc/rancher/k3s/k3s.yaml

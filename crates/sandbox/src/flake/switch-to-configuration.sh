@@ -56,7 +56,8 @@ stop() {
     kill -TERM "-$pid"
     wait_until "$stop_seconds" is_stopped "$1" || kill -KILL "-$pid"
   fi
-  "$state/$1/unit/clean"
+  # What another version of it goes on with stays.
+  [ -e "$system/services/$1" ] || "$state/$1/unit/clean"
   rm -rf "${state:?}/$1"
 }
 

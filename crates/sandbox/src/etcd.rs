@@ -1,0 +1,223 @@
+//! One member of the etcd that the control planes of a cluster share.
+//!
+//! The first control plane begins a new etcd where nobody has one yet; every other joins what
+//! there is. A member whose data is there goes on with it. One that lost its data takes the place
+//! of what it was.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use http::Request;
+use kube::{Client, Config};
+use nico_runtime::shutdown::{self, SecondSignal};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
+
+/// How long another member may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Between two looks at something that is to become true.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A control plane: its name and its address.
+pub type Peer = (String, IpAddr);
+
+/// Which member this is, and where it keeps what.
+#[derive(Clone, Debug)]
+pub struct EtcdOptions {
+    /// The name of this member; one of `peers`.
+    pub name: String,
+    /// All control planes, the first one first, this one included.
+    pub peers: Vec<Peer>,
+    /// The directory with its data; made if it is missing.
+    pub data: PathBuf,
+    /// A file that is there while the member takes part in a quorum.
+    pub ready: PathBuf,
+}
+
+/// Why a member does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// The list of control planes does not have this one.
+    #[error("{0} is not one of the control planes")]
+    NotAPeer(String),
+    /// A process or a file.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A client cannot be made, or a member refuses.
+    #[error("etcd refuses")]
+    Refused(#[from] kube::Error),
+    /// `etcd` ended by itself.
+    #[error("etcd ended with {0}")]
+    Ended(std::process::ExitStatus),
+}
+
+/// Runs the member until a signal, or until it ends by itself.
+///
+/// # Errors
+/// When it cannot join, or ends by itself.
+pub async fn etcd(options: EtcdOptions) -> Result<(), EtcdError> {
+    let stop = shutdown::on_signal(SecondSignal::EndsAtOnce).map_err(io("listen for signals"))?;
+    let _ = std::fs::remove_file(&options.ready);
+    let own = options
+        .peers
+        .iter()
+        .find(|(name, _)| *name == options.name)
+        .cloned()
+        .ok_or_else(|| EtcdError::NotAPeer(options.name.clone()))?;
+    let membership = if options.data.join("member").is_dir() {
+        // What it is a member of stands in its data.
+        Vec::new()
+    } else {
+        tokio::select! {
+            membership = join(&options, &own) => membership?,
+            () = stop.cancelled() => return Ok(()),
+        }
+    };
+    let mut member = start(&options, &own, &membership)?;
+    // Whoever stops this process signals its whole session, and etcd with it.
+    let ended = tokio::select! {
+        ended = member.wait() => ended.map_err(io("wait for etcd"))?,
+        never = report(&options, &own) => match never {},
+    };
+    let _ = std::fs::remove_file(&options.ready);
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    Err(EtcdError::Ended(ended))
+}
+
+/// Becomes a member of what there is, or of something new; gives the options that say so.
+async fn join(options: &EtcdOptions, own: &Peer) -> Result<Vec<String>, EtcdError> {
+    let is_first = options.peers.first() == Some(own);
+    loop {
+        for peer in options.peers.iter().filter(|peer| *peer != own) {
+            if let Some(membership) = join_through(peer, own).await {
+                return Ok(membership);
+            }
+        }
+        if is_first {
+            return Ok(membership(&[(own.0.clone(), peer_url(own))], "new"));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Asks one member to let this one in; none if it does not answer or cannot now.
+async fn join_through(peer: &Peer, own: &Peer) -> Option<Vec<String>> {
+    let client = client(peer).ok()?;
+    let found = ask(&client, "/v3/cluster/member/list", json!({})).await?;
+    let url = peer_url(own);
+    let mut members: Vec<(String, String)> = Vec::new();
+    for member in found["members"].as_array().into_iter().flatten() {
+        let of = member["peerURLs"][0].as_str().unwrap_or_default();
+        if of == url {
+            let request = json!({"ID": member["ID"]});
+            ask(&client, "/v3/cluster/member/remove", request).await?;
+        } else {
+            let name = member["name"].as_str().unwrap_or_default();
+            members.push((name.to_owned(), of.to_owned()));
+        }
+    }
+    ask(
+        &client,
+        "/v3/cluster/member/add",
+        json!({"peerURLs": [url]}),
+    )
+    .await?;
+    members.push((own.0.clone(), url));
+    Some(membership(&members, "existing"))
+}
+
+fn membership(members: &[(String, String)], state: &str) -> Vec<String> {
+    let members: Vec<String> = members
+        .iter()
+        .map(|(name, url)| format!("{name}={url}"))
+        .collect();
+    vec![
+        format!("--initial-cluster={}", members.join(",")),
+        format!("--initial-cluster-state={state}"),
+    ]
+}
+
+fn start(options: &EtcdOptions, own: &Peer, membership: &[String]) -> Result<Child, EtcdError> {
+    let (name, address) = own;
+    Command::new("etcd")
+        .arg(format!("--name={name}"))
+        .arg(format!("--data-dir={}", options.data.display()))
+        .arg(format!("--listen-peer-urls=http://{address}:{PEER_PORT}"))
+        .arg(format!("--initial-advertise-peer-urls={}", peer_url(own)))
+        .arg(format!(
+            "--listen-client-urls=http://127.0.0.1:{CLIENT_PORT},http://{address}:{CLIENT_PORT}"
+        ))
+        .arg(format!(
+            "--advertise-client-urls=http://{address}:{CLIENT_PORT}"
+        ))
+        .args(membership)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(io("start etcd; on Debian it is in the package etcd-server"))
+}
+
+/// Writes the file that says so as soon as the member takes part in a quorum.
+async fn report(options: &EtcdOptions, own: &Peer) -> Infallible {
+    while !has_quorum(own).await || std::fs::write(&options.ready, "").is_err() {
+        sleep(PAUSE).await;
+    }
+    std::future::pending().await
+}
+
+/// A read that is no older than the moment of asking needs a quorum.
+async fn has_quorum(own: &Peer) -> bool {
+    let Ok(client) = client(own) else {
+        return false;
+    };
+    ask(&client, "/v3/kv/range", json!({"key": "AA=="}))
+        .await
+        .is_some()
+}
+
+fn client(peer: &Peer) -> Result<Client, kube::Error> {
+    let url = format!("http://{}:{CLIENT_PORT}", peer.1);
+    let Ok(url) = url.parse() else {
+        unreachable!("an address and a port make a URL");
+    };
+    let mut config = Config::new(url);
+    config.connect_timeout = Some(ANSWER);
+    config.read_timeout = Some(ANSWER);
+    Client::try_from(config)
+}
+
+async fn ask(client: &Client, path: &str, request: Value) -> Option<Value> {
+    let request = Request::post(path).body(request.to_string().into_bytes());
+    let answer = timeout(ANSWER, client.request(request.ok()?)).await;
+    match answer {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::debug!(path, %error, "etcd does not do it");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn peer_url((_, address): &Peer) -> String {
+    format!("http://{address}:{PEER_PORT}")
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> EtcdError {
+    move |source| EtcdError::Io { what, source }
+}
