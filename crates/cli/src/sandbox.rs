@@ -71,6 +71,9 @@ struct Kubelet {
     /// File with the token that the control planes accept.
     #[arg(long)]
     token_file: PathBuf,
+    /// File that is there while the host has a member of etcd, where it should have one.
+    #[arg(long, value_name = "FILE")]
+    etcd: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -158,6 +161,7 @@ async fn kubelet(arguments: Kubelet) -> anyhow::Result<()> {
         kubelet_version: arguments.kubelet_version,
         servers,
         token_file: arguments.token_file,
+        etcd: arguments.etcd,
     })
     .await?;
     Ok(())

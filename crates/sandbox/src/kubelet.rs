@@ -56,6 +56,9 @@ pub struct KubeletOptions {
     pub servers: Vec<http::Uri>,
     /// File with the token that the control planes accept.
     pub token_file: PathBuf,
+    /// File that is there while the host has a member of the cluster's etcd, where it should have
+    /// one.
+    pub etcd: Option<PathBuf>,
 }
 
 /// The role of a Node in its cluster.
@@ -261,6 +264,41 @@ fn status(options: &KubeletOptions, machine: &Machine, started: Timestamp, now: 
         ),
         ("pods".to_owned(), Quantity("110".to_owned())),
     ]);
+    let mut conditions = vec![
+        condition(
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        condition(
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        ),
+        condition(
+            "PIDPressure",
+            "False",
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
+        condition(
+            "Ready",
+            "True",
+            "KubeletReady",
+            "the sandbox kubelet is posting ready status",
+        ),
+    ];
+    // As k3s says it of its servers.
+    conditions.extend(options.etcd.as_ref().map(|file| {
+        let (truth, reason, message) = if file.exists() {
+            ("True", "MemberIsVoter", "the node votes in etcd")
+        } else {
+            ("False", "MemberNotFound", "the node has no member of etcd")
+        };
+        condition("EtcdIsVoter", truth, reason, message)
+    }));
     let registered = node(options);
     let architecture = &registered.metadata.labels.unwrap_or_default()["kubernetes.io/arch"];
     Node {
@@ -276,32 +314,7 @@ fn status(options: &KubeletOptions, machine: &Machine, started: Timestamp, now: 
             ]),
             allocatable: Some(resources.clone()),
             capacity: Some(resources),
-            conditions: Some(vec![
-                condition(
-                    "MemoryPressure",
-                    "False",
-                    "KubeletHasSufficientMemory",
-                    "kubelet has sufficient memory available",
-                ),
-                condition(
-                    "DiskPressure",
-                    "False",
-                    "KubeletHasNoDiskPressure",
-                    "kubelet has no disk pressure",
-                ),
-                condition(
-                    "PIDPressure",
-                    "False",
-                    "KubeletHasSufficientPID",
-                    "kubelet has sufficient PID available",
-                ),
-                condition(
-                    "Ready",
-                    "True",
-                    "KubeletReady",
-                    "the sandbox kubelet is posting ready status",
-                ),
-            ]),
+            conditions: Some(conditions),
             node_info: Some(NodeSystemInfo {
                 architecture: architecture.clone(),
                 boot_id: machine.boot_id.clone(),
@@ -347,6 +360,7 @@ mod tests {
             kubelet_version: "v1.32.4+k3s1".to_owned(),
             servers: vec![],
             token_file: "/run/k3s/agent/token".into(),
+            etcd: None,
         }
     }
 

@@ -63,6 +63,7 @@
                 token
                 node
                 servers
+                etcd
                 ;
               role = "control-plane";
             })
@@ -82,6 +83,7 @@
                 servers
                 ;
               role = "worker";
+              etcd = false;
             })
           ];
         };

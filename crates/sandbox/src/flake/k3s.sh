@@ -51,9 +51,11 @@ etcd() {
 
 agent() {
   keep_token agent "$token_file"
+  set --
+  [ -z "$etcd" ] || set -- --etcd "$etcd"
   # $servers is a list of options, so it is split on purpose.
   exec "$nico" sandbox kubelet --name "$name" --address "$address" --role "$role" \
-    --kubelet-version "v$version" --token-file /run/k3s/agent/token $servers
+    --kubelet-version "v$version" --token-file /run/k3s/agent/token "$@" $servers
 }
 
 command=$1
@@ -62,6 +64,7 @@ role=worker
 servers=
 authority=
 vip=
+etcd=
 option=--server
 [ "$command" != etcd ] || option=--peer
 while [ $# -gt 0 ]; do
@@ -73,6 +76,7 @@ while [ $# -gt 0 ]; do
   --server) servers="$servers $option $2" ;;
   --authority) authority=$2 ;;
   --tls-san) vip=$2 ;;
+  --etcd) etcd=$2 ;;
   *)
     echo "k3s: unknown option $1" >&2
     exit 64

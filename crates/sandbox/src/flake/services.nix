@@ -85,12 +85,14 @@ in
       node,
       servers,
       role,
+      etcd,
     }:
     service {
       name = "k3s-agent";
       start = ''
         exec ${k3s}/bin/k3s agent --name '${node.name}' --address '${node.ip}' --role ${role} \
-          --token-file ${token} ${toString (map (server: "--server '${server}'") servers)}
+          --token-file ${token} ${if etcd then "--etcd /run/k3s/etcd-ready" else ""} \
+          ${toString (map (server: "--server '${server}'") servers)}
       '';
       ready = ''
         test -s /run/k3s/agent/token
