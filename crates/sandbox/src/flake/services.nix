@@ -1,6 +1,7 @@
-# A service is a derivation with three scripts: `start` stays in the foreground, `ready`
-# succeeds once the service does its work, `clean` removes what it left once it is not wanted any
-# more. A service whose store path did not change is not restarted.
+# A service is a derivation with four scripts: `start` stays in the foreground, `ready`
+# succeeds once the service does its work, `clean` removes what it left when it has ended, and
+# `forget` its data, once it is not wanted any more. A service whose store path did not change is
+# not restarted.
 { platform }:
 let
   service =
@@ -9,6 +10,7 @@ let
       start,
       ready,
       clean,
+      forget ? "",
     }:
     derivation {
       inherit
@@ -16,6 +18,7 @@ let
         start
         ready
         clean
+        forget
         ;
       system = platform;
       builder = "/bin/sh";
@@ -24,7 +27,7 @@ let
         "-euc"
         ''
           mkdir -p "$out"
-          for script in start ready clean; do
+          for script in start ready clean forget; do
             eval "content=\$$script"
             printf '#!/bin/sh\nset -eu\n%s' "$content" >"$out/$script"
             chmod 555 "$out/$script"
@@ -51,7 +54,10 @@ in
         test -e /run/k3s/etcd-ready
       '';
       clean = ''
-        rm -rf /run/k3s/etcd-ready /var/lib/etcd
+        rm -f /run/k3s/etcd-ready
+      '';
+      forget = ''
+        rm -rf /var/lib/etcd
       '';
     };
 

@@ -56,8 +56,9 @@ stop() {
     kill -TERM "-$pid"
     wait_until "$stop_seconds" is_stopped "$1" || kill -KILL "-$pid"
   fi
-  # What another version of it goes on with stays.
-  [ -e "$system/services/$1" ] || "$state/$1/unit/clean"
+  "$state/$1/unit/clean"
+  # Another version of it goes on with its data.
+  [ -e "$system/services/$1" ] || "$state/$1/unit/forget"
   rm -rf "${state:?}/$1"
 }
 
