@@ -97,7 +97,8 @@ switch() {
     exit 11
   fi
   echo "begin $$ $system" >>"$journal"
-  for name in $(names "$state"); do
+  # The last one that was started ends first: what it uses is still there.
+  for name in $(names "$state" | sort -r); do
     is_unchanged "$name" || stop "$name"
   done
   ln -sfn "$system" /run/current-system
