@@ -29,7 +29,16 @@ pub struct Lab {
 /// # Panics
 /// When `NICO_REQUIRE_ALL=1` forbids to skip.
 pub fn skipped() -> bool {
-    let Err(missing) = tools::check(&[("kubectl", "kubernetes-client")]) else {
+    skipped_without(&[])
+}
+
+/// The same where the test needs further programs, given with their packages.
+///
+/// # Panics
+/// When `NICO_REQUIRE_ALL=1` forbids to skip.
+pub fn skipped_without(programs: &[(&'static str, &'static str)]) -> bool {
+    let needed = [&[("kubectl", "kubernetes-client")], programs].concat();
+    let Err(missing) = tools::check(&needed) else {
         return false;
     };
     tools::skip(&missing.to_string());

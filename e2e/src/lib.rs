@@ -15,7 +15,7 @@ mod rights;
 mod waiting;
 
 pub use api::{ApiServer, Client, with_each_kubectl};
-pub use lab::{Lab, nico_binary, say, skipped};
+pub use lab::{Lab, nico_binary, say, skipped, skipped_without};
 pub use old_kubectl::old_kubectl;
 pub use one_host::OneHost;
 pub use rights::{asked_for, rights_of};

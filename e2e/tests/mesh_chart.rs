@@ -315,7 +315,7 @@ fn helm() -> Option<PathBuf> {
         .map(|folder| folder.join("helm"))
         .find(|program| program.is_file());
     if found.is_none() {
-        nico_e2e::say("SKIPPED, the chart was not rendered: there is no helm on the PATH");
+        nico_sandbox::tools::skip_unpackaged("there is no helm on the PATH");
     }
     found
 }

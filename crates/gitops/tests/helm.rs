@@ -1,7 +1,6 @@
 //! Charts of the repository, rendered by `helm` where it is installed.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -9,23 +8,13 @@ use std::process::Command;
 use nico_gitops::graph::Graph;
 use nico_gitops::render::{self, NotRendered, Rendering};
 use nico_gitops::{Settings, load};
+use nico_sandbox::tools;
 use tempfile::TempDir;
-
-/// Says that the test is skipped.
-///
-/// # Panics
-/// When `NICO_REQUIRE_HELM=1` forbids to skip.
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn skip(why: &str) {
-    let required = env::var_os("NICO_REQUIRE_HELM").is_some_and(|value| value == "1");
-    assert!(!required, "NICO_REQUIRE_HELM=1, but: {why}");
-    eprintln!("SKIPPED, nothing was tested: {why}");
-}
 
 fn has_helm() -> bool {
     let is_there = Command::new("helm").arg("version").output().is_ok();
     if !is_there {
-        skip("helm is not there");
+        tools::skip_unpackaged("there is no helm on the PATH");
     }
     is_there
 }

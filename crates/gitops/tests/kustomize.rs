@@ -1,27 +1,16 @@
 //! Builds are compared with those of `kubectl kustomize`, object for object.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nico_gitops::build::{self, Object};
 use nico_gitops::load::{self, RawFile, Repository};
+use nico_sandbox::tools::skip;
 use serde_json::Value;
 
 type Objects = BTreeMap<String, Value>;
-
-/// Says that a test is skipped.
-///
-/// # Panics
-/// When `NICO_REQUIRE_ALL=1` forbids to skip.
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn skip(why: &str) {
-    let required = env::var_os("NICO_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(!required, "NICO_REQUIRE_ALL=1, but: {why}");
-    eprintln!("SKIPPED: {why}");
-}
 
 /// The first version that builds as Flux does.
 fn has_kubectl() -> bool {

@@ -1,23 +1,12 @@
 //! The numbers of the script `check-flux-config`, on the repository that it was written for.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::path::Path;
 
 use nico_gitops::graph::Graph;
 use nico_gitops::presets::{Intervals, Preset};
 use nico_gitops::{Severity, load};
-
-/// Says that the test is skipped.
-///
-/// # Panics
-/// When `NICO_REQUIRE_ALL=1` forbids to skip.
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn skip(why: &str) {
-    let required = env::var_os("NICO_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(!required, "NICO_REQUIRE_ALL=1, but: {why}");
-    eprintln!("SKIPPED, nothing was tested: {why}");
-}
+use nico_sandbox::tools::skip;
 
 #[test]
 fn the_preset_has_the_numbers_of_the_script() {

@@ -1,22 +1,11 @@
 //! What must be found in a real repository, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::path::Path;
 
 use nico_gitops::graph::Graph;
 use nico_gitops::{Finding, Repository, load, rules};
-
-/// Says that the test is skipped.
-///
-/// # Panics
-/// When `NICO_REQUIRE_ALL=1` forbids to skip.
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn skip(why: &str) {
-    let required = env::var_os("NICO_REQUIRE_ALL").is_some_and(|value| value == "1");
-    assert!(!required, "NICO_REQUIRE_ALL=1, but: {why}");
-    eprintln!("SKIPPED, nothing was tested: {why}");
-}
+use nico_sandbox::tools::skip;
 
 /// `file:line object`, for each finding of the rule.
 fn places(repository: &Repository, findings: &[Finding], rule: &str) -> Vec<String> {

@@ -56,9 +56,6 @@ pub enum EtcdError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A client cannot be made, or a member refuses.
-    #[error("etcd refuses")]
-    Refused(#[from] kube::Error),
     /// `etcd` ended by itself.
     #[error("etcd ended with {0}")]
     Ended(std::process::ExitStatus),
@@ -117,7 +114,7 @@ async fn join(options: &EtcdOptions, own: &Peer) -> Result<Vec<String>, EtcdErro
 
 /// Asks one member to let this one in; none if it does not answer or cannot now.
 async fn join_through(peer: &Peer, own: &Peer) -> Option<Vec<String>> {
-    let client = client(peer).ok()?;
+    let client = client(peer)?;
     let found = ask(&client, "/v3/cluster/member/list", json!({})).await?;
     let url = peer_url(own);
     let mut members: Vec<(String, String)> = Vec::new();
@@ -182,7 +179,7 @@ async fn report(options: &EtcdOptions, own: &Peer) -> Infallible {
 
 /// A read that is no older than the moment of asking needs a quorum.
 async fn has_quorum(own: &Peer) -> bool {
-    let Ok(client) = client(own) else {
+    let Some(client) = client(own) else {
         return false;
     };
     ask(&client, "/v3/kv/range", json!({"key": "AA=="}))
@@ -190,15 +187,12 @@ async fn has_quorum(own: &Peer) -> bool {
         .is_some()
 }
 
-fn client(peer: &Peer) -> Result<Client, kube::Error> {
-    let url = format!("http://{}:{CLIENT_PORT}", peer.1);
-    let Ok(url) = url.parse() else {
-        unreachable!("an address and a port make a URL");
-    };
+fn client(peer: &Peer) -> Option<Client> {
+    let url = format!("http://{}:{CLIENT_PORT}", peer.1).parse().ok()?;
     let mut config = Config::new(url);
     config.connect_timeout = Some(ANSWER);
     config.read_timeout = Some(ANSWER);
-    Client::try_from(config)
+    Client::try_from(config).ok()
 }
 
 async fn ask(client: &Client, path: &str, request: Value) -> Option<Value> {

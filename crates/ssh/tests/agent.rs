@@ -79,8 +79,9 @@ async fn a_password_alone_makes_no_agent() {
 #[tokio::test]
 async fn openssh_understands_the_agent() {
     if !Path::new("/usr/bin/ssh-add").exists() {
-        eprintln!("skipped: ssh-add is not installed");
-        return;
+        return nico_sandbox::tools::skip(
+            "ssh-add is not installed; on Debian: apt-get install openssh-client",
+        );
     }
     let agent = agent().await;
     let output = Command::new("/usr/bin/ssh-add")

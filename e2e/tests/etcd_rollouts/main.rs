@@ -16,9 +16,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use nico_api::kubernetes_cluster::{Phase, conditions};
 use nico_apiserver::Server;
-use nico_e2e::{Lab, condition, eventually, reason, skipped};
+use nico_e2e::{Lab, condition, eventually, reason, skipped_without};
+use nico_sandbox::FIVE_HOSTS;
 use nico_sandbox::host::Host;
-use nico_sandbox::{FIVE_HOSTS, tools};
 use serde_json::json;
 
 use balancer::Balancer;
@@ -30,23 +30,17 @@ const CONTROL_PLANES: [&str; 3] = ["cp-01", "cp-02", "cp-03"];
 /// second or two; the rest is for a machine with much to do.
 const ELECTION: Duration = Duration::from_secs(10);
 
-/// The hosts, a cluster that is Ready, and a client with the kubeconfig of its Secret.
+/// A cluster that is Ready.
 struct World {
-    balancer: Balancer,
+    /// What the kubeconfig of its Secret leads to.
+    _balancer: Balancer,
+    /// A client with that kubeconfig.
     user: Client,
 }
 
 /// Starts a lab whose clusters share an etcd; none where there is no etcd.
 async fn lab() -> Result<Option<Lab>> {
-    if skipped() {
-        return Ok(None);
-    }
-    if std::process::Command::new("etcd")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        tools::skip("etcd is not installed; on Debian: apt-get install etcd-server");
+    if skipped_without(&[("etcd", "etcd-server")]) {
         return Ok(None);
     }
     let lab = Lab::start(FIVE_HOSTS, &[]).await?;
@@ -88,7 +82,7 @@ impl World {
             config.cluster_url
         );
         Ok(Self {
-            balancer,
+            _balancer: balancer,
             user: Client::try_from(config)?,
         })
     }
@@ -160,7 +154,6 @@ async fn a_push_rolls_five_nodes_and_no_write_is_lost() -> Result<()> {
             order[..3].iter().all(|name| name.starts_with("cp-")),
             "{order:?}"
         );
-        drop(world.balancer);
 
         lab.kubectl(&["delete", "kcluster", "home", "--timeout=120s"])
             .await?;

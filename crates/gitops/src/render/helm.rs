@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use wait_timeout::ChildExt;
 
 use super::Chart;
 
@@ -77,16 +78,10 @@ fn run(command: &mut Command) -> Result<Option<ExitStatus>, Error> {
         io::ErrorKind::NotFound => Error::NotInstalled,
         _ => Error::Failed(error),
     })?;
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= end {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(5));
+    let status = child.wait_timeout(DEADLINE)?;
+    if status.is_none() {
+        child.kill()?;
+        child.wait()?;
     }
+    Ok(status)
 }

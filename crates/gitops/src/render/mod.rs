@@ -73,7 +73,7 @@ impl fmt::Display for NotRendered {
 /// How many HelmReleases were rendered.
 #[derive(Clone, Debug, Default)]
 pub struct Rendering {
-    /// How many releases were rendered.
+    /// How many releases `helm` was asked to render. What it refused has a finding.
     pub rendered: usize,
     /// How many were not, and why.
     pub not_rendered: BTreeMap<NotRendered, usize>,
