@@ -1,14 +1,32 @@
 //! Processes that are started and say when they are ready.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// How long a process may take to start.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The `nico` that is measured: the one that was given, else that beside this program.
+///
+/// # Errors
+/// When it is not there.
+pub fn nico(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let nico = match given {
+        Some(nico) => nico.to_owned(),
+        None => std::env::current_exe()?.with_file_name("nico"),
+    };
+    ensure!(
+        nico.is_file(),
+        "{} is not there: build it, or give --nico",
+        nico.display()
+    );
+    Ok(nico)
+}
 
 /// Starts a process and waits for the line of its output that says what is asked for. The rest of
 /// its output is read and dropped.

@@ -91,15 +91,7 @@ fn main() -> Result<()> {
     reason = "a program for people"
 )]
 async fn measure(arguments: &Arguments) -> Result<()> {
-    let nico = match &arguments.nico {
-        Some(nico) => nico.clone(),
-        None => std::env::current_exe()?.with_file_name("nico"),
-    };
-    ensure!(
-        nico.is_file(),
-        "{} is not there: build it, or give --nico",
-        nico.display()
-    );
+    let nico = nico_bench::spawn::nico(arguments.nico.as_deref())?;
     let names: Vec<String> = (0..arguments.hosts)
         .map(|number| format!("h-{number:03}"))
         .collect();

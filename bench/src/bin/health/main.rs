@@ -49,10 +49,7 @@ fn main() -> anyhow::Result<()> {
     reason = "a program for people"
 )]
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
-    let nico = match &arguments.nico {
-        Some(nico) => nico.clone(),
-        None => std::env::current_exe()?.with_file_name("nico"),
-    };
+    let nico = nico_bench::spawn::nico(arguments.nico.as_deref())?;
     let size = match arguments.quick {
         true => Size::SMALL,
         false => Size::SPECIFIED,

@@ -56,10 +56,7 @@ fn main() -> anyhow::Result<()> {
     reason = "a program for people"
 )]
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
-    let nico = match &arguments.nico {
-        Some(nico) => nico.clone(),
-        None => std::env::current_exe()?.with_file_name("nico"),
-    };
+    let nico = nico_bench::spawn::nico(arguments.nico.as_deref())?;
     let sizes = if arguments.quick {
         &vec![50]
     } else {

@@ -1,7 +1,7 @@
 //! An issuer that issues nothing.
 
+use super::unready;
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::meta::condition;
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -17,12 +17,8 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
     let issuers = scene.world.cluster_issuers.iter();
     for issuer in issuers.chain(&scene.world.issuers) {
         let made = issuer.metadata.creation_timestamp;
-        let (since, why) = match condition(&issuer.status.conditions, "Ready") {
-            Some(ready) if !ready.is_true() => (ready.last_transition_time, ready.words()),
-            None if scene.lasts(made, scene.thresholds.starting) => {
-                (made, "nobody has looked at it")
-            }
-            _ => continue,
+        let Some((since, why)) = unready(scene, made, &issuer.status.conditions) else {
+            continue;
         };
         let message = format!("issues no certificates: {why}");
         found.critical(issuer.reference(), message).since(since);

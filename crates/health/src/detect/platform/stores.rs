@@ -1,7 +1,7 @@
 //! A store of Secrets that cannot be read.
 
+use super::unready;
 use crate::detect::{Detector, Found, Scene};
-use crate::facts::meta::condition;
 use crate::issue::Layer;
 
 pub(super) static DETECTOR: Detector = Detector {
@@ -17,12 +17,8 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
     let stores = scene.world.cluster_secret_stores.iter();
     for store in stores.chain(&scene.world.secret_stores) {
         let made = store.metadata.creation_timestamp;
-        let (since, why) = match condition(&store.status.conditions, "Ready") {
-            Some(ready) if !ready.is_true() => (ready.last_transition_time, ready.words()),
-            None if scene.lasts(made, scene.thresholds.starting) => {
-                (made, "nobody has looked at it")
-            }
-            _ => continue,
+        let Some((since, why)) = unready(scene, made, &store.status.conditions) else {
+            continue;
         };
         let message = format!("Secrets cannot be read from it: {why}");
         found.critical(store.reference(), message).since(since);
