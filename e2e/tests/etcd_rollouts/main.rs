@@ -43,7 +43,9 @@ async fn lab() -> Result<Option<Lab>> {
     if skipped_without(&[("etcd", "etcd-server")]) {
         return Ok(None);
     }
-    let lab = Lab::start(FIVE_HOSTS, &[]).await?;
+    // There are many pushes, and each is to be seen soon.
+    let environment = [("NIO_CONFIG_RECONCILE_INTERVAL", "2s")];
+    let lab = Lab::start(FIVE_HOSTS, &environment).await?;
     let authority = tempfile::tempdir()?;
     Server::builder()
         .certificates(authority.path())
