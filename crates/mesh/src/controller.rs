@@ -10,12 +10,13 @@ use nico_runtime::server::Readiness;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::causes::chain;
 use crate::execute::{Outcome, WriteError, Writer};
 use crate::metrics::Metrics;
 use crate::netmaker::{ClientError, Netmaker};
 use crate::nodes::NodeCache;
 use crate::observe::{Age, FRESH, Reader};
-use crate::plan::{self, NodeState, Plan};
+use crate::plan::{self, Action, NodeState, Plan};
 use crate::report::Reporter;
 use crate::settings::Settings;
 
@@ -146,8 +147,10 @@ impl Controller {
         }
         self.parts.metrics.show(&plan);
         self.reporter.plan(&plan);
-        let outcomes = self.write(&plan).await;
-        Ok(self.conclude(&plan, &outcomes))
+        let planned = plan.actions.len();
+        let outcomes = self.write(std::mem::take(&mut plan.actions)).await;
+        let is_all_tried = outcomes.len() == planned && plan.withheld.is_none();
+        Ok(self.conclude(&plan, &outcomes, is_all_tried))
     }
 
     async fn look(&mut self, age: Age) -> Result<Plan, ClientError> {
@@ -157,9 +160,9 @@ impl Controller {
         Ok(plan::plan(&observed, &policy, Timestamp::now()))
     }
 
-    async fn write(&self, plan: &Plan) -> Vec<Outcome> {
+    async fn write(&self, actions: Vec<Action>) -> Vec<Outcome> {
         if self.parts.settings.dry_run {
-            self.reporter.would_do(&plan.actions);
+            self.reporter.would_do(&actions);
             return Vec::new();
         }
         let writer = Writer {
@@ -169,13 +172,18 @@ impl Controller {
             stop: &self.context.shutdown,
             metrics: &self.parts.metrics,
         };
-        let outcomes = writer.execute(plan.actions.clone()).await;
+        let outcomes = writer.execute(actions).await;
         self.reporter.outcomes(&outcomes);
         outcomes
     }
 
     /// When to look again.
-    fn conclude(&mut self, plan: &Plan, outcomes: &[Outcome]) -> Option<Duration> {
+    fn conclude(
+        &mut self,
+        plan: &Plan,
+        outcomes: &[Outcome],
+        is_all_tried: bool,
+    ) -> Option<Duration> {
         let failed = outcomes
             .iter()
             .filter(|outcome| outcome.result.is_err())
@@ -191,7 +199,7 @@ impl Controller {
             return Some(wait);
         }
         self.failures = 0;
-        if plan.withheld.is_none() {
+        if is_all_tried {
             self.parts.metrics.succeeded(Timestamp::now());
         }
         if !outcomes.is_empty() {
@@ -225,16 +233,6 @@ impl Controller {
                     .is_some_and(|node| now - node.created.as_second() < plan::YOUNG_SECONDS)
         })
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! - [`observe`], [`plan`], [`execute`]: one pass
 //! - [`netmaker`]: the client
 
+mod causes;
 pub mod controller;
 pub mod execute;
 mod metrics;
@@ -26,5 +27,5 @@ mod settings;
 pub use controller::{Error, Parts, run};
 pub use metrics::Metrics;
 pub use once::{Mesh, MeshError, Removed, describe};
-pub use report::withheld_note;
+pub use report::{node_note, withheld_note};
 pub use settings::{Settings, Share};

@@ -5,6 +5,7 @@ use kube::Client;
 use nico_runtime::leader::Fence;
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::chain;
 use crate::execute::{Outcome, Writer};
 use crate::metrics::Metrics;
 use crate::names::{NetworkName, Uuid};
@@ -96,7 +97,7 @@ impl Mesh {
             match (action, result) {
                 (_, Ok(_)) => removed.gone += 1,
                 (Action::Delete(deletion), Err(error)) => {
-                    let failure = (deletion.rule, deletion.network, error.to_string());
+                    let failure = (deletion.rule, deletion.network, chain(&error));
                     removed.failed.push(failure);
                 }
                 (Action::Create(_) | Action::Update { .. }, Err(_)) => {}

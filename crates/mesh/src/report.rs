@@ -1,7 +1,7 @@
-//! Tells people: one log line for each write, Events on the Nodes.
+//! Tells people: one log line for each write and each Node that waits, and an Event on the Node.
 //!
-//! Events are told beside the work. When there are more than can be told at once, as at the first
-//! start of a large cluster, the rest is only logged.
+//! Events are published beside the work, so that each is logged here. When there are more than can
+//! be published at once, as at the first start of a large cluster, the rest is only logged.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use nico_runtime::events::{Event, EventKind, Events};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use crate::causes::chain;
 use crate::execute::{Done, Outcome, WriteError};
 use crate::names::NodeName;
 use crate::plan::{Action, Drift, NodeState, Plan, Withheld};
@@ -40,7 +41,7 @@ impl Reporter {
         let (sender, mut receiver) = mpsc::channel::<(NodeName, Event)>(WAITING);
         tokio::spawn(async move {
             while let Some((node, event)) = receiver.recv().await {
-                events.publish(&object(&node), event).await;
+                events.publish_logged(&object(&node), event).await;
             }
         });
         Self {
@@ -72,7 +73,7 @@ impl Reporter {
                 .iter()
                 .filter_map(|deletion| deletion.node.as_ref());
             for node in nodes.take(TOLD_AT_ONCE) {
-                self.tell(node, EventKind::Warning, FAILED, "Delete", note.clone());
+                self.publish(node, EventKind::Warning, FAILED, "Delete", note.clone());
             }
         }
         self.told_withheld = withheld;
@@ -96,35 +97,15 @@ impl Reporter {
     }
 
     fn node(&self, name: &NodeName, state: NodeState) {
-        let (reason, note) = match state {
+        let reason = match state {
             NodeState::Ready | NodeState::WithoutCidrs => return,
-            NodeState::HostMissing => (
-                HOST_NOT_IN_MESH,
-                format!("no host named {name} is in a network of Netmaker; waiting for it"),
-            ),
-            NodeState::Ambiguous => (
-                AMBIGUOUS_HOST,
-                format!(
-                    "several hosts of Netmaker are named {name}, and not exactly one of them is online; their rules stay as they are until the others are removed"
-                ),
-            ),
-            NodeState::Inconsistent => (
-                FAILED,
-                format!(
-                    "Netmaker's lists do not agree about the host {name}; its rules stay as they are"
-                ),
-            ),
-            NodeState::UnreadableCidrs => (
-                FAILED,
-                "one of the Node's podCIDRs is no CIDR; its rules stay as they are".to_owned(),
-            ),
-            NodeState::Refused => (
-                FAILED,
-                "one of the Node's podCIDRs is outside of MESH_CIDRS; its rules stay as they are"
-                    .to_owned(),
-            ),
+            NodeState::HostMissing => HOST_NOT_IN_MESH,
+            NodeState::Ambiguous => AMBIGUOUS_HOST,
+            NodeState::Inconsistent | NodeState::UnreadableCidrs | NodeState::Refused => FAILED,
         };
-        self.tell(name, EventKind::Warning, reason, "Plan", note);
+        let note = node_note(name, state);
+        warn!(node = %name, reason, "{note}");
+        self.publish(name, EventKind::Warning, reason, "Plan", note);
     }
 
     fn done(&self, action: &Action, done: Done) {
@@ -139,7 +120,7 @@ impl Reporter {
             Action::Delete(deletion) => (deletion.node.as_ref(), DELETED, "Delete"),
         };
         if let Some(node) = node {
-            self.tell(node, EventKind::Normal, reason, verb, text);
+            self.publish(node, EventKind::Normal, reason, verb, text);
         }
     }
 
@@ -149,18 +130,18 @@ impl Reporter {
             debug!("{text}: {error}");
             return;
         }
-        warn!("cannot {text}: {error}");
+        let note = format!("cannot {text}: {}", chain(error));
+        warn!("{note}");
         let node = match action {
             Action::Create(wanted) | Action::Update { wanted, .. } => Some(&wanted.node),
             Action::Delete(deletion) => deletion.node.as_ref(),
         };
         if let Some(node) = node {
-            let note = format!("cannot {text}: {error}");
-            self.tell(node, EventKind::Warning, FAILED, "Write", note);
+            self.publish(node, EventKind::Warning, FAILED, "Write", note);
         }
     }
 
-    fn tell(
+    fn publish(
         &self,
         node: &NodeName,
         kind: EventKind,
@@ -175,8 +156,31 @@ impl Reporter {
             note,
         };
         if self.events.try_send((node.clone(), event)).is_err() {
-            debug!(%node, reason, "too many Events at once; this one is not told");
+            debug!(%node, reason, "too many Events at once; this one is not published");
         }
+    }
+}
+
+/// How a Node stands, in words.
+pub fn node_note(name: &NodeName, state: NodeState) -> String {
+    match state {
+        NodeState::Ready => format!("the rules of {name} are known"),
+        NodeState::WithoutCidrs => format!("{name} has no podCIDRs"),
+        NodeState::HostMissing => {
+            format!("no host named {name} is in a network of Netmaker; waiting for it")
+        }
+        NodeState::Ambiguous => format!(
+            "several hosts of Netmaker are named {name}, and not exactly one of them is online; their rules stay as they are until the others are removed"
+        ),
+        NodeState::Inconsistent => format!(
+            "Netmaker's lists do not agree about the host {name}; its rules stay as they are"
+        ),
+        NodeState::UnreadableCidrs => {
+            format!("one of the podCIDRs of {name} is no CIDR; its rules stay as they are")
+        }
+        NodeState::Refused => format!(
+            "one of the podCIDRs of {name} is outside of MESH_CIDRS; its rules stay as they are"
+        ),
     }
 }
 

@@ -6,11 +6,14 @@ mod support;
 use std::time::Duration;
 
 use http::Method;
+use nico_mesh::Metrics;
 use nico_mesh::names::NetworkName;
 use nico_mesh::netmaker::{ClientError, Credentials, Netmaker, Secret};
 use nico_mesh::ownership::Cluster;
 use nico_sandbox::netmaker::{Fault, FaultRule, NetmakerServer};
-use support::{PASSWORD, USER, client, client_with, rule_body, server, settings};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use support::{PASSWORD, TIMEOUT, USER, client, client_with, rule_body, server, settings};
 
 const EGRESS: &str = "/api/v1/egress";
 const LOGIN: &str = "/api/users/adm/authenticate";
@@ -53,6 +56,28 @@ async fn one_login_serves_many_requests() {
         .filter(|seen| seen.path == LOGIN)
         .count();
     assert_eq!(logins, 1);
+}
+
+#[tokio::test]
+async fn every_request_is_counted_and_logins_are_requests() {
+    let server = server().await;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let netmaker = Netmaker::new(&settings(&server, TIMEOUT), metrics).unwrap();
+    hosts(&netmaker).await.unwrap();
+    server.end_tokens();
+    rules(&netmaker).await.unwrap();
+    let mut page = String::new();
+    encode(&mut page, &registry).unwrap();
+    for (labels, count) in [
+        (r#"endpoint="login",code="200""#, 2),
+        (r#"endpoint="hosts",code="200""#, 1),
+        (r#"endpoint="egress",code="401""#, 1),
+        (r#"endpoint="egress",code="200""#, 1),
+    ] {
+        let line = format!("kaput_not_api_requests_total{{{labels}}} {count}\n");
+        assert!(page.contains(&line), "{line} is not in\n{page}");
+    }
 }
 
 #[tokio::test]

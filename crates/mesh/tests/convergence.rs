@@ -10,8 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::Method;
+use nico_mesh::Metrics;
 use nico_runtime::leader::Fence;
 use nico_sandbox::netmaker::{Fault, FaultRule, Rule, Seen};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -42,6 +45,37 @@ async fn d01_a_node_that_comes_before_its_host_gets_its_rules() {
     lab.netmaker.add_host("w-1", &["net"]);
     lab.eventually("the rule", |lab| lab.ours().len() == 1)
         .await;
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_and_is_no_success() {
+    let lab = Lab::start().await;
+    lab.netmaker.add_host("w-1", &["net"]);
+    lab.add_node("w-1", &cidrs(1, false)).await;
+    let mut registry = Registry::default();
+    let mut parts = lab.parts(Fence::open());
+    parts.settings.dry_run = true;
+    parts.metrics = Metrics::register(&mut registry);
+    let context = lab.context(CancellationToken::new());
+    let running = tokio::spawn(nico_mesh::run(context, parts));
+    let page = || {
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        page
+    };
+    let missing = "kaput_not_rules{network=\"net\",state=\"missing\"} 1\n";
+    lab.eventually("two passes that miss the rule", |_| {
+        let page = page();
+        page.contains(missing)
+            && !page.contains("pass_duration_seconds_count 0\n")
+            && !page.contains("pass_duration_seconds_count 1\n")
+    })
+    .await;
+    let page = page();
+    let never = "kaput_not_last_success_timestamp_seconds 0\n";
+    assert!(page.contains(never), "{page}");
+    assert!(lab.ours().is_empty());
     running.abort();
 }
 

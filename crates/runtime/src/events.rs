@@ -68,10 +68,19 @@ impl Events {
         }
     }
 
-    /// Publishes an event on `object`. A failure is logged.
+    /// Logs an event on `object` and publishes it. A failure is logged.
     pub async fn publish(&self, object: &impl Resource<DynamicType = ()>, event: Event) {
         let reference = object.object_ref(&());
         log(&reference, &event);
+        self.send(&reference, event).await;
+    }
+
+    /// Publishes an event that its owner has logged already. A failure is logged.
+    pub async fn publish_logged(&self, object: &impl Resource<DynamicType = ()>, event: Event) {
+        self.send(&object.object_ref(&()), event).await;
+    }
+
+    async fn send(&self, reference: &ObjectReference, event: Event) {
         let published = self
             .recorder()
             .publish(
@@ -85,7 +94,7 @@ impl Events {
                     action: event.action.to_owned(),
                     secondary: None,
                 },
-                &reference,
+                reference,
             )
             .await;
         if let Err(error) = published {

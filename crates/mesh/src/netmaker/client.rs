@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -29,7 +28,6 @@ pub struct Netmaker(Arc<Inner>);
 struct Inner {
     transport: Transport,
     session: Session,
-    metrics: Metrics,
 }
 
 /// A rule as it is written: whole, for the server takes a missing field for an empty one.
@@ -79,9 +77,8 @@ impl Netmaker {
     /// When the certificates cannot be used.
     pub fn new(settings: &ClientSettings, metrics: Metrics) -> Result<Self, CertificateError> {
         Ok(Self(Arc::new(Inner {
-            transport: Transport::new(settings)?,
+            transport: Transport::new(settings, metrics)?,
             session: Session::new(settings.credentials.clone()),
-            metrics,
         })))
     }
 
@@ -192,12 +189,13 @@ impl Netmaker {
         text_is_fine: bool,
     ) -> Result<Head, ClientError> {
         let ask = Ask {
+            endpoint,
             method: Method::GET,
             path,
             body: None,
             deadline: None,
         };
-        self.send(endpoint, &ask, text_is_fine).await
+        self.send(&ask, text_is_fine).await
     }
 
     async fn write(
@@ -208,12 +206,13 @@ impl Netmaker {
         deadline: Option<Instant>,
     ) -> Result<(), ClientError> {
         let ask = Ask {
+            endpoint: "egress",
             method,
             path,
             body,
             deadline,
         };
-        let head = self.send("egress", &ask, false).await?;
+        let head = self.send(&ask, false).await?;
         let what = head.what.clone();
         let status = head.status().as_u16();
         let body = head.short_body().await?;
@@ -229,40 +228,21 @@ impl Netmaker {
     }
 
     /// Sends a request with a token that holds; with a new one if the first does not.
-    async fn send(
-        &self,
-        endpoint: &'static str,
-        ask: &Ask<'_>,
-        text_is_fine: bool,
-    ) -> Result<Head, ClientError> {
-        let inner = &*self.0;
-        let token = inner.session.token(&inner.transport, None).await?;
-        let head = self.measured(endpoint, ask, &token).await?;
+    async fn send(&self, ask: &Ask<'_>, text_is_fine: bool) -> Result<Head, ClientError> {
+        let Inner { transport, session } = &*self.0;
+        let token = session.token(transport, None).await?;
+        let head = transport.send(ask, Some(&token)).await?;
         if head.status() != StatusCode::UNAUTHORIZED {
             return head.succeed(text_is_fine).await;
         }
-        let token = inner.session.token(&inner.transport, Some(&token)).await?;
-        let head = self.measured(endpoint, ask, &token).await?;
+        let token = session.token(transport, Some(&token)).await?;
+        let head = transport.send(ask, Some(&token)).await?;
         head.succeed(text_is_fine)
             .await
             .map_err(|error| match error {
-                ClientError::TokenRefused { message } => inner.session.refusal(message),
+                ClientError::TokenRefused { message } => session.refusal(message),
                 other => other,
             })
-    }
-
-    async fn measured(
-        &self,
-        endpoint: &'static str,
-        ask: &Ask<'_>,
-        token: &super::Secret,
-    ) -> Result<Head, ClientError> {
-        let start = Instant::now();
-        let sent = self.0.transport.send(ask, Some(token)).await;
-        let code = sent.as_ref().ok().map(|head| head.status().as_u16());
-        let took: Duration = start.elapsed();
-        self.0.metrics.request(endpoint, code, took);
-        sent
     }
 }
 

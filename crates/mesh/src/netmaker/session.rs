@@ -114,6 +114,7 @@ async fn log_in(
 ) -> Result<Secret, ClientError> {
     let body = json!({"username": username, "password": password.reveal()});
     let ask = Ask {
+        endpoint: "login",
         method: Method::POST,
         path: LOGIN,
         body: Some(body.to_string().into_bytes()),

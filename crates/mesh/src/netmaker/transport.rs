@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout_at};
 use super::error::ClientError;
 use super::settings::{BaseUrl, ClientSettings, Secret};
 use super::way::Way;
+use crate::causes::chain;
+use crate::metrics::Metrics;
 
 /// The longest list that is read. A hundred thousand nodes fit.
 pub(super) const LONGEST_LIST: u64 = 512 << 20;
@@ -52,10 +54,14 @@ pub(super) struct Transport {
     /// What a proxy is shown that asks the server in our place.
     proxy_authorization: Option<HeaderValue>,
     timeout: Duration,
+    /// Where requests are counted.
+    metrics: Metrics,
 }
 
 /// What is asked.
 pub(super) struct Ask<'a> {
+    /// What it is called in metrics.
+    pub(super) endpoint: &'static str,
     pub(super) method: Method,
     /// With its query.
     pub(super) path: &'a str,
@@ -81,7 +87,10 @@ pub(super) struct Head {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &ClientSettings) -> Result<Self, CertificateError> {
+    pub(super) fn new(
+        settings: &ClientSettings,
+        metrics: Metrics,
+    ) -> Result<Self, CertificateError> {
         let tls =
             ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
                 .with_safe_default_protocol_versions()?
@@ -106,15 +115,24 @@ impl Transport {
             url: settings.url.clone(),
             proxy_authorization,
             timeout: settings.timeout,
+            metrics,
         })
     }
 
-    /// Sends a request. Redirects are for the caller to see, and never followed.
+    /// Sends a request, and counts it. Redirects are for the caller to see, and never followed.
     pub(super) async fn send(
         &self,
         ask: &Ask<'_>,
         token: Option<&Secret>,
     ) -> Result<Head, ClientError> {
+        let start = Instant::now();
+        let sent = self.head(ask, token).await;
+        let code = sent.as_ref().ok().map(|head| head.status().as_u16());
+        self.metrics.request(ask.endpoint, code, start.elapsed());
+        sent
+    }
+
+    async fn head(&self, ask: &Ask<'_>, token: Option<&Secret>) -> Result<Head, ClientError> {
         let start = Instant::now();
         let usual = start + self.timeout;
         let deadline = ask.deadline.map_or(usual, |deadline| deadline.min(usual));
@@ -351,14 +369,4 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, CertificateError> 
         }
     }
     Ok(roots)
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
