@@ -2,26 +2,26 @@
 //!
 //! A watch keeps them; a change of anything else in a Node wakes nobody.
 
+mod slim;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::ApiResource;
-use kube::core::{NotUsed, Object};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::names::{IpNet, NodeName};
+use slim::{SlimNode, Spec};
 
-/// How many Nodes a page of the first list has.
-const PAGE: u32 = 250;
+/// How many Nodes a page of the first list has. A page is in memory as text, and a Node has some
+/// 10 KB.
+const PAGE: u32 = 64;
 
 /// A Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,16 +43,6 @@ pub enum Cidrs {
 
 /// All Nodes at a moment.
 pub type KubeNodes = Arc<BTreeMap<NodeName, KubeNode>>;
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Spec {
-    #[serde(rename = "podCIDR", default)]
-    cidr: Option<String>,
-    #[serde(rename = "podCIDRs", default)]
-    cidrs: Option<Vec<String>>,
-}
-
-type SlimNode = Object<Spec, NotUsed>;
 
 impl KubeNode {
     fn of(node: &SlimNode) -> Self {
@@ -124,8 +114,7 @@ impl NodeCache {
     }
 
     async fn follow(&self, client: Client, selector: Option<String>) {
-        let resource = ApiResource::erase::<Node>(&());
-        let nodes: Api<SlimNode> = Api::all_with(client, &resource);
+        let nodes: Api<SlimNode> = Api::all(client);
         let mut config = Config::default().page_size(PAGE);
         if let Some(selector) = &selector {
             config = config.labels(selector);
@@ -190,8 +179,7 @@ impl NodeCache {
 /// # Errors
 /// When a page of the list cannot be had.
 pub async fn read(client: Client, selector: Option<&str>) -> Result<KubeNodes, kube::Error> {
-    let resource = ApiResource::erase::<Node>(&());
-    let api: Api<SlimNode> = Api::all_with(client, &resource);
+    let api: Api<SlimNode> = Api::all(client);
     let mut parameters = kube::api::ListParams::default().limit(PAGE);
     if let Some(selector) = selector {
         parameters = parameters.labels(selector);
