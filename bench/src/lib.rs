@@ -6,6 +6,7 @@
 
 pub mod api_server;
 pub mod client;
+pub mod ending;
 pub mod metrics;
 pub mod nodes;
 pub mod percentile;

@@ -12,6 +12,7 @@ use clap::Parser;
 use kube::api::{Api, ListParams};
 use nico_api::NixosConfiguration;
 use nico_api::labels::RECONCILE_AT;
+use nico_bench::ending::until_signal;
 use nico_bench::table::{Against, Table};
 use nico_sandbox::stack::Stack;
 use nico_sandbox::{Sandbox, flake, manifests, tools};
@@ -82,7 +83,7 @@ fn main() -> Result<()> {
     if let Err(missing) = tools::check(&[("kubectl", "kubernetes-client")]) {
         bail!("{missing}");
     }
-    tokio::runtime::Runtime::new()?.block_on(measure(&arguments))
+    tokio::runtime::Runtime::new()?.block_on(until_signal(measure(&arguments)))
 }
 
 #[expect(

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use nico_bench::ending::until_signal;
 use nico_bench::table::Table;
 
 /// Measure the embedded Kubernetes API server and print a table.
@@ -85,7 +86,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(Command::Serve(serve)) = arguments.command {
         return serve::run(&serve);
     }
-    tokio::runtime::Runtime::new()?.block_on(measure(&arguments))
+    tokio::runtime::Runtime::new()?.block_on(until_signal(measure(&arguments)))
 }
 
 #[expect(

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Parser;
+use nico_bench::ending::until_signal;
 use nico_bench::percentile::percentile;
 use nico_bench::table::{Against, Table};
 
@@ -40,7 +41,8 @@ const SECONDS: f64 = 3.0;
 const MEMORY: f64 = 150.0;
 
 fn main() -> anyhow::Result<()> {
-    tokio::runtime::Runtime::new()?.block_on(measure(&Arguments::parse()))
+    let arguments = Arguments::parse();
+    tokio::runtime::Runtime::new()?.block_on(until_signal(measure(&arguments)))
 }
 
 #[expect(

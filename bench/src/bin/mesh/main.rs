@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use nico_bench::ending::until_signal;
 use nico_bench::table::{Against, Table};
 
 use subject::Subject;
 use world::World;
 
-/// Measure the mesh and print a table.
+/// Measure the mesh and print a table for each number of Nodes.
 #[derive(Parser)]
 struct Arguments {
     /// What is measured; by default the `nico` beside this program.
@@ -62,9 +63,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         &arguments.nodes
     };
-    let mut table = Table::default();
     for &nodes in sizes {
         eprintln!("{nodes} Nodes");
+        let mut table = Table::default();
         let size = Size {
             nodes,
             events: if arguments.quick {
@@ -78,11 +79,11 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
                 arguments.resync.max(3)
             }),
         };
-        measure_size(&nico, &size, &mut table)
-            .await
-            .with_context(|| format!("with {nodes} Nodes"))?;
+        let measured = until_signal(measure_size(&nico, &size, &mut table)).await;
+        // What is known is worth to be seen, also when the rest is not.
+        println!("{table}");
+        measured.with_context(|| format!("with {nodes} Nodes"))?;
     }
-    println!("{table}");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use nico_bench::ending::until_signal;
 use nico_bench::table::{Against, Table};
 
 use operator::Operator;
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.command {
         Some(Command::Hosts(hosts)) => runtime.block_on(hosts::serve(&hosts)),
-        None => runtime.block_on(measure(&arguments)),
+        None => runtime.block_on(until_signal(measure(&arguments))),
     }
 }
 
