@@ -126,6 +126,12 @@ impl Answer {
         }
     }
 
+    /// Its status and its body.
+    #[cfg(test)]
+    pub(super) fn shown(self) -> (StatusCode, String) {
+        (self.status, self.body)
+    }
+
     pub(super) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;

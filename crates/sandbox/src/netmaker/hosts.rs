@@ -19,25 +19,29 @@ pub(super) fn list(state: &mut State, _: &Call) -> Result<Answer> {
 
 /// A page of the hosts, by name.
 pub(super) fn page(state: &mut State, call: &Call) -> Result<Answer> {
-    let number = |name| call.query(name).parse::<usize>().unwrap_or(0);
-    let page = number("page").max(1);
-    let per_page = match number("per_page") {
-        size @ 1..=LARGEST_PAGE => size,
+    let number = |name| call.query(name).parse::<i64>().unwrap_or(0);
+    let page = match number("page") {
+        0 => 1,
+        page => page,
+    };
+    let per_page = match usize::try_from(number("per_page")) {
+        Ok(size @ 1..=LARGEST_PAGE) => size,
         _ => DEFAULT_PAGE,
     };
-    let (wanted, system) = (call.query("q"), call.query("os"));
+    let (wanted, system) = (call.query("q").to_ascii_lowercase(), call.query("os"));
     let mut found: Vec<(&String, &Host)> = state
         .hosts
         .iter()
-        .filter(|(id, host)| wanted.is_empty() || matches(id, host, wanted))
+        .filter(|(id, host)| wanted.is_empty() || matches(id, host, &wanted))
         .filter(|(_, host)| system.is_empty() || host.reported["os"] == system)
         .collect();
     found.sort_by_key(|(_, host)| &host.name);
     let total = found.len();
-    let start = (page - 1).saturating_mul(per_page);
+    // A page before the first is the first.
+    let before = usize::try_from(page - 1).unwrap_or(0);
     let data: Vec<Value> = found
         .into_iter()
-        .skip(start)
+        .skip(before.saturating_mul(per_page))
         .take(per_page)
         .map(|(id, host)| view(id, host))
         .collect();
@@ -48,21 +52,28 @@ pub(super) fn page(state: &mut State, call: &Call) -> Result<Answer> {
             "page": page,
             "per_page": per_page,
             "total": total,
-            "total_pages": total.div_ceil(per_page),
+            "total_pages": total.div_ceil(per_page).max(1),
         }),
     ))
 }
 
+/// Renames the host that the body names, whatever the path says.
 pub(super) fn update(state: &mut State, call: &Call) -> Result<Answer> {
     let fields = Fields::read(&call.body).map_err(Answer::internal)?;
     let name = fields.text("name").map_err(Answer::internal)?;
-    let id = call.parameter(0);
-    let Some(host) = state.hosts.get_mut(id) else {
+    let id = fields.text("id").map_err(Answer::internal)?;
+    if id.parse::<Uuid>().is_err() {
+        let length = id.len();
+        return Err(Answer::bad_request(format!(
+            "failed to parse host id: invalid UUID length: {length}"
+        )));
+    }
+    let Some(host) = state.hosts.get_mut(&id) else {
         return Err(Answer::internal("record not found"));
     };
     host.name = name;
     host.rendered = None;
-    Ok(Answer::bare(&view(id, host)))
+    Ok(Answer::bare(&view(&id, host)))
 }
 
 /// Removes a host with its nodes. Its egress rules stay, with nobody in them.
@@ -194,6 +205,7 @@ fn key_text(key: &Value) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
+/// Whether a host has the text, which is in small letters, in a field that is searched.
 fn matches(id: &str, host: &Host, wanted: &str) -> bool {
     let reported = |name: &str| host.reported[name].as_str().unwrap_or_default();
     [
@@ -203,7 +215,7 @@ fn matches(id: &str, host: &Host, wanted: &str) -> bool {
         reported("endpointip"),
     ]
     .iter()
-    .any(|text| text.contains(wanted))
+    .any(|text| text.to_ascii_lowercase().contains(wanted))
 }
 
 fn rendered<'a>(id: &str, host: &'a mut Host) -> &'a str {
@@ -247,4 +259,102 @@ pub(super) fn view(id: &str, host: &Host) -> Value {
         "location": "",
         "country_code": "",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{Method, StatusCode};
+
+    use super::*;
+    use crate::netmaker::route;
+    use crate::netmaker::state::{Account, State};
+    use crate::netmaker::token::{Claims, LOGIN};
+
+    const USER: &str = "robot";
+
+    /// A server with these hosts, and what it answers to its administrator.
+    struct Server(State);
+
+    impl Server {
+        fn with(names: &[&str]) -> Self {
+            let mut state = State::new();
+            let account = Account {
+                password: String::new(),
+                role: "super-admin",
+                is_disabled: false,
+                second_factor: None,
+            };
+            state.accounts.insert(USER.to_owned(), account);
+            for name in names {
+                let host = Host {
+                    reported: json!({"publickey": "Key=", "endpointip": "192.0.2.1"}),
+                    name: (*name).to_owned(),
+                    nodes: None,
+                    rendered: None,
+                };
+                state.hosts.insert(Uuid::new_v4().to_string(), host);
+            }
+            Self(state)
+        }
+
+        fn ask(&mut self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
+            let now = Timestamp::now().as_second();
+            let claims = Claims::new(USER, "super-admin", LOGIN, now, now + 60);
+            let token = format!("Bearer {}", self.0.signer.sign(&claims));
+            let uri = path.parse().unwrap();
+            let body = body.to_string().into();
+            let (answer, _) = route::answer(&mut self.0, method, &uri, Some(&token), body);
+            let (status, body) = answer.shown();
+            (status, serde_json::from_str(&body).unwrap())
+        }
+
+        fn page(&mut self, query: &str) -> Value {
+            let path = format!("/api/v1/hosts?{query}");
+            self.ask(&Method::GET, &path, &Value::Null).1["Response"].take()
+        }
+    }
+
+    fn names(page: &Value) -> Vec<&str> {
+        let data = page["data"].as_array().into_iter().flatten();
+        data.filter_map(|host| host["name"].as_str()).collect()
+    }
+
+    #[test]
+    fn pages_are_searched_in_any_case_and_there_is_always_one() {
+        let mut server = Server::with(&["b-Worker", "a-worker", "other"]);
+        let page = server.page("q=WORKER&per_page=1");
+        assert_eq!(names(&page), ["a-worker"]);
+        assert_eq!(
+            (&page["total"], &page["total_pages"]),
+            (&json!(2), &json!(2))
+        );
+        assert_eq!(
+            names(&server.page("q=WORKER&per_page=1&page=2")),
+            ["b-Worker"]
+        );
+
+        let nothing = server.page("q=nobody&per_page=101");
+        let expected = json!({"data": [], "page": 1, "per_page": 10, "total": 0, "total_pages": 1});
+        assert_eq!(nothing, expected);
+        let before = server.page("page=-1");
+        assert_eq!((names(&before).len(), &before["page"]), (3, &json!(-1)));
+    }
+
+    #[test]
+    fn the_body_says_which_host_is_renamed() {
+        let mut server = Server::with(&["old"]);
+        let id = server.0.hosts.keys().next().cloned().unwrap();
+        let path = format!("/api/hosts/{id}");
+        let (status, _) = server.ask(&Method::PUT, &path, &json!({"id": id, "name": "new"}));
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(names(&server.page("")), ["new"]);
+
+        let (status, answer) = server.ask(&Method::PUT, &path, &json!({"name": "newer"}));
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let message = "failed to parse host id: invalid UUID length: 0";
+        assert_eq!(answer["Message"], message);
+        let stranger = json!({"id": Uuid::new_v4().to_string(), "name": "newer"});
+        let (status, _) = server.ask(&Method::PUT, &path, &stranger);
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }
