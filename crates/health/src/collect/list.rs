@@ -16,17 +16,18 @@ use serde_json::Value;
 
 use crate::world::{Kind, Listed, Outcome, Reach, Reading};
 
-/// Objects on one page. A page is in memory as a whole, as text; a Pod has some 5 to 10 KB.
-const PAGE: u32 = 2500;
+/// Objects on one page. A page is in memory as a whole, as text, until it was read; a Pod has some
+/// 5 to 10 KB.
+const PAGE: u32 = 10_000;
 
 /// What is asked about a kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
-    /// The versions of the group that the API server serves; `None` when it did not say.
+    /// The versions in which the API server serves the kind; `None` when it did not say.
     pub(crate) served: Option<Vec<String>>,
     /// The namespace that is asked about.
     pub(crate) namespace: Option<String>,
-    /// How long one answer may take.
+    /// How long the API server may be silent.
     pub(crate) timeout: Duration,
     /// Counts the requests.
     pub(crate) requests: Arc<AtomicUsize>,
@@ -203,7 +204,7 @@ fn one_by_one<T: DeserializeOwned>(
     })
 }
 
-/// The body of an answer.
+/// The body of an answer. A long one may take its time, as long as it goes on.
 pub(crate) async fn ask(
     client: &Client,
     mut request: Request<Vec<u8>>,
@@ -213,24 +214,33 @@ pub(crate) async fn ask(
     let accept = http::HeaderValue::from_static(accept);
     request.headers_mut().insert(http::header::ACCEPT, accept);
     question.requests.fetch_add(1, Ordering::Relaxed);
-    let answer = async {
-        let response = client.send(request.map(Body::from)).await;
-        let response = response.map_err(|error| AskError::Broken(said(&error)))?;
-        let code = response.status();
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|error| AskError::Broken(said(&error)))?;
-        Ok::<_, AskError>((code, body.to_bytes()))
-    };
-    let answer = tokio::time::timeout(question.timeout, answer).await;
-    let (code, body) = answer.map_err(|_| AskError::TimedOut(question.timeout))??;
+    let response = question.in_time(client.send(request.map(Body::from)));
+    let response = response.await?;
+    let response = response.map_err(|error| AskError::Broken(said(&error)))?;
+    let code = response.status();
+    let mut frames = response.into_body();
+    let mut body = vec![];
+    while let Some(frame) = question.in_time(frames.frame()).await? {
+        let frame = frame.map_err(|error| AskError::Broken(said(&error)))?;
+        if let Ok(data) = frame.into_data() {
+            body.extend_from_slice(&data);
+        }
+    }
     if code.is_success() {
-        return Ok(body.into());
+        return Ok(body);
     }
     let message = match serde_json::from_slice::<Status>(&body) {
         Ok(status) if !status.message.is_empty() => status.message,
         _ => String::from_utf8_lossy(&body).trim().to_owned(),
     };
     Err(AskError::Refused { code, message })
+}
+
+impl Question {
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, AskError> {
+        let answer = tokio::time::timeout(self.timeout, answer).await;
+        answer.map_err(|_| AskError::TimedOut(self.timeout))
+    }
 }
 
 impl AskError {

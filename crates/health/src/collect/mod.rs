@@ -1,24 +1,25 @@
 //! Reads the cluster once, into a [`World`]. Nothing is ever written.
 //!
-//! A few lists in parallel, never one call for each namespace. What is not served is known from one
-//! look at the API groups and costs no request. [`list`] reads the objects of one kind; [`closer`]
-//! asks, when it is wanted, what no list says.
+//! A few lists in parallel, never one call for each namespace. [`discovery`] knows what is not
+//! served; [`list`] reads the objects of one kind; [`closer`] asks, when it is wanted, what no list
+//! says.
 
 mod closer;
+mod discovery;
 pub mod list;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use http::{Request, Uri};
 use kube::Client;
-use serde::Deserialize;
 
 use crate::issue::Layer;
 use crate::needs::is_needed;
 use crate::world::{Fill, Kind, Outcome, Turn, World, ask};
+use discovery::Served;
 use list::{AskError, Question};
 
 /// How many lists are read at once.
@@ -34,7 +35,7 @@ pub struct Scope {
     /// Whether also to ask what no list says: how full volumes are, one request for each Node that
     /// has some, and what tunnels say of their connections, one for each Pod of theirs.
     pub is_closer: bool,
-    /// How long one answer may take.
+    /// How long the API server may be silent before or in an answer.
     pub timeout: Duration,
 }
 
@@ -57,24 +58,6 @@ pub struct Collected {
     pub requests: usize,
 }
 
-#[derive(Deserialize)]
-struct Groups {
-    #[serde(default)]
-    groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    name: String,
-    #[serde(default)]
-    versions: Vec<Version>,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    version: String,
-}
-
 /// Reads the cluster once. What cannot be read is said in the world, and is no error.
 pub async fn collect(client: &Client, scope: &Scope) -> Collected {
     let requests = Arc::new(AtomicUsize::new(0));
@@ -84,7 +67,10 @@ pub async fn collect(client: &Client, scope: &Scope) -> Collected {
         timeout: scope.timeout,
         requests: requests.clone(),
     };
-    let (checks, groups) = tokio::join!(checks(client, &question), groups(client, &question));
+    let (checks, served) = tokio::join!(
+        checks(client, &question),
+        discovery::served(client, &question)
+    );
     let mut world = World {
         checks: Some(checks),
         namespace: scope.namespace.clone(),
@@ -92,9 +78,9 @@ pub async fn collect(client: &Client, scope: &Scope) -> Collected {
     };
     // Without any answer there is no point in waiting for forty more.
     if let (Some(Err(_)), Err(AskError::Broken(_) | AskError::TimedOut(_))) =
-        (&world.checks, &groups)
+        (&world.checks, &served)
     {
-        let why = groups
+        let why = served
             .err()
             .map_or_else(String::new, |error| error.to_string());
         world.forget(|_| true, &Outcome::Failed(why));
@@ -104,7 +90,7 @@ pub async fn collect(client: &Client, scope: &Scope) -> Collected {
         };
     }
     let first = scope.unread(&world, |kind| matches!(kind.turn, Turn::First));
-    read(client, first, &question, &groups, &mut world).await;
+    read(client, first, &question, &served, &mut world).await;
     // What was read can call for more, and that for more again.
     loop {
         let then = scope.unread(&world, |kind| match kind.turn {
@@ -114,7 +100,7 @@ pub async fn collect(client: &Client, scope: &Scope) -> Collected {
         if then.is_empty() {
             break;
         }
-        read(client, then, &question, &groups, &mut world).await;
+        read(client, then, &question, &served, &mut world).await;
     }
     if scope.is_closer {
         world.closer = closer::look(client, &question, &world).await;
@@ -144,17 +130,18 @@ impl Scope {
 
 async fn read(
     client: &Client,
-    kinds: Vec<&'static Kind>,
+    mut kinds: Vec<&'static Kind>,
     question: &Question,
-    groups: &Result<BTreeMap<String, Vec<String>>, AskError>,
+    served: &Result<Served, AskError>,
     world: &mut World,
 ) {
+    // Most of a cluster are its Pods: the longest list begins first.
+    kinds.sort_by_key(|kind| kind.name != "Pod");
     let asked = kinds.into_iter().map(|kind| {
-        let served = match groups {
+        let served = match served {
             // The core group is in no list of groups.
-            Ok(_) | Err(_) if kind.group.is_empty() => None,
-            Ok(groups) => Some(groups.get(kind.group).cloned().unwrap_or_default()),
-            Err(_) => None,
+            Ok(served) if !kind.group.is_empty() => Some(served.versions(kind)),
+            _ => None,
         };
         let question = Question {
             served,
@@ -174,33 +161,14 @@ async fn read(
 /// What the API server says of its parts, such as `[+]etcd ok`. One that is not ready answers 500
 /// with the same lines.
 async fn checks(client: &Client, question: &Question) -> Result<Vec<String>, String> {
-    let request = get("/readyz?verbose");
+    let mut request = Request::new(vec![]);
+    *request.uri_mut() = Uri::from_static("/readyz?verbose");
     let text = match list::ask(client, request, "*/*", question).await {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(AskError::Refused { message, .. }) if message.contains("[-]") => message,
         Err(error) => return Err(error.to_string()),
     };
     Ok(text.lines().map(str::to_owned).collect())
-}
-
-/// The API groups that are served, with their versions.
-async fn groups(
-    client: &Client,
-    question: &Question,
-) -> Result<BTreeMap<String, Vec<String>>, AskError> {
-    let text = list::ask(client, get("/apis"), "application/json", question).await?;
-    let groups: Groups = serde_json::from_slice(&text)?;
-    let named = groups.groups.into_iter().map(|group| {
-        let versions = group.versions.into_iter().map(|version| version.version);
-        (group.name, versions.collect())
-    });
-    Ok(named.collect())
-}
-
-fn get(path: &'static str) -> http::Request<Vec<u8>> {
-    let mut request = http::Request::new(vec![]);
-    *request.uri_mut() = http::Uri::from_static(path);
-    request
 }
 
 /// Whether the reading says anything of the objects.

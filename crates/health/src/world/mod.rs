@@ -208,9 +208,9 @@ kinds! {
     /// Issuers of the cluster.
     cluster_issuers: Issuer = "ClusterIssuer", "cert-manager.io", ["v1"], "clusterissuers", Cluster, false, Platform, Turn::First;
     /// Orders of certificates.
-    orders: AcmeStep = "Order", "acme.cert-manager.io", ["v1"], "orders", Namespace, false, Platform, Turn::IfNeeded(needed::acme);
+    orders: AcmeStep = "Order", "acme.cert-manager.io", ["v1"], "orders", Namespace, false, Platform, Turn::IfNeeded(needed::orders);
     /// Proofs of domains.
-    challenges: AcmeStep = "Challenge", "acme.cert-manager.io", ["v1"], "challenges", Namespace, false, Platform, Turn::IfNeeded(needed::acme);
+    challenges: AcmeStep = "Challenge", "acme.cert-manager.io", ["v1"], "challenges", Namespace, false, Platform, Turn::IfNeeded(needed::challenges);
     /// Secrets from elsewhere.
     external_secrets: ExternalSecret = "ExternalSecret", "external-secrets.io", ["v1", "v1beta1"], "externalsecrets", Namespace, false, Platform, Turn::First;
     /// Where they come from.
@@ -247,7 +247,7 @@ kinds! {
 
 /// What calls for a second look.
 mod needed {
-    use super::World;
+    use super::{Outcome, World};
     use crate::facts::meta::condition;
 
     /// A webhook matters when what it asks does not answer.
@@ -274,10 +274,16 @@ mod needed {
             .any(|source| source.kind == "Bucket")
     }
 
-    pub(super) fn acme(world: &World) -> bool {
+    pub(super) fn challenges(world: &World) -> bool {
         world.certificates.iter().any(|certificate| {
             condition(&certificate.status.conditions, "Ready").is_none_or(|ready| !ready.is_true())
         })
+    }
+
+    /// An Order that has Challenges waits for them, and they say why.
+    pub(super) fn orders(world: &World) -> bool {
+        let were_asked = world.challenges.outcome != Outcome::NotAsked;
+        challenges(world) && were_asked && world.challenges.items.is_empty()
     }
 
     /// A budget matters to who wants to empty a Node.
