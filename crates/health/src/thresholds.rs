@@ -67,9 +67,9 @@ pub struct Thresholds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub SignedDuration);
 
-/// `.nico.yaml` cannot be used.
+/// A file with thresholds cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the section `health` of .nico.yaml: {0}")]
+#[error("its section `health` cannot be understood: {0}")]
 pub struct ThresholdsError(String);
 
 /// The file; other sections belong to others.

@@ -89,3 +89,25 @@ async fn reconcile_refuses_what_is_suspended() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_plain_words() -> Result<()> {
+    let cluster = Cluster::start(all_reads(), Faults::default()).await?;
+    let object = ObjectRef::new("Kustomization", "flux-system", "apps");
+    let refused = reconcile::plan(&cluster.user, &object, false).await;
+    let refused = refused.err().context("there is no Flux")?.to_string();
+    assert_eq!(
+        refused,
+        "cannot find the API of Kustomization flux-system/apps: \
+         this cluster does not serve kustomize.toolkit.fluxcd.io"
+    );
+    let cluster = cluster.with_flux().await?;
+    let refused = reconcile::plan(&cluster.user, &object, false).await;
+    let refused = refused.err().context("there is no such object")?;
+    assert_eq!(
+        refused.to_string(),
+        "cannot read Kustomization flux-system/apps: \
+         kustomizations.kustomize.toolkit.fluxcd.io \"apps\" not found"
+    );
+    Ok(())
+}

@@ -220,3 +220,17 @@ async fn a_namespace_alone_shows_what_is_in_it_and_what_explains_it() -> Result<
     assert_eq!(found, ["PersistentVolumeClaim apps/data"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_not_healthy() -> Result<()> {
+    let cluster = Cluster::start(all_reads(), Faults::default()).await?;
+    cluster.create(&node("node-1", "True")).await?;
+    let (_, report) = cluster.look(&cluster.user, Some("default")).await;
+    assert_eq!(report.exit_code(Severity::Warning), 0);
+    let (_, report) = cluster.look(&cluster.user, Some("defualt")).await;
+    assert_eq!(report.exit_code(Severity::Warning), 3);
+    let mut gaps = report.layers.iter().flat_map(|layer| &layer.gaps);
+    let gap = gaps.find(|gap| gap.what == "namespace defualt");
+    assert_eq!(gap.context("it is told")?.why, "is not there");
+    Ok(())
+}

@@ -75,7 +75,7 @@ pub fn all() -> Vec<&'static Detector> {
     .collect()
 }
 
-/// Everything that the detectors of some layers find; all layers when none is named.
+/// Everything that the detectors find.
 pub fn issues(scene: &Scene<'_>) -> Vec<Issue> {
     let found = all().into_iter().flat_map(|detector| {
         let mut found = Found {

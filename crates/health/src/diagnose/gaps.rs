@@ -24,6 +24,13 @@ pub(super) fn of(world: &World, layers: &[Layer]) -> BTreeMap<Layer, Vec<Gap>> {
         let what = "the API server's own checks".to_owned();
         add(Layer::ApiServer, what, why.clone(), false);
     }
+    if let Some(namespace) = missing_namespace(world) {
+        let workloads = layers.iter().find(|layer| **layer == Layer::Workloads);
+        if let Some(layer) = workloads.or(layers.first()) {
+            let what = format!("namespace {namespace}");
+            add(*layer, what, "is not there".to_owned(), false);
+        }
+    }
     for (kind, outcome, _) in world.outcomes() {
         let what = format!("{} objects", kind.name);
         if let Some(why) = collect::reason(outcome) {
@@ -47,6 +54,15 @@ pub(super) fn of(world: &World, layers: &[Layer]) -> BTreeMap<Layer, Vec<Gap>> {
         add(unread.layer, unread.what.clone(), unread.why.clone(), false);
     }
     gaps
+}
+
+/// The namespace that is asked about, when it is known that there is none of that name: nothing
+/// in it is no sign of health.
+fn missing_namespace(world: &World) -> Option<&str> {
+    let asked = world.namespace.as_deref()?;
+    let is_known = matches!(world.namespaces.outcome, Outcome::Known { .. });
+    let mut names = world.namespaces.iter().map(|one| &one.metadata.name);
+    (is_known && !names.any(|name| name == asked)).then_some(asked)
 }
 
 /// No cluster has every kind that there is; a built-in one that is missing is in doubt.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
-use kube::discovery::ApiResource;
-use kube::runtime::wait::{self, await_condition};
+use kube::error::DiscoveryError;
+use kube::runtime::wait::await_condition;
 use kube::{Api, Client, discovery};
 use serde_json::json;
 
@@ -86,7 +86,7 @@ pub async fn plan(
     let mut steps = vec![object.clone()];
     let mut at = object.clone();
     loop {
-        let (api, _) = api(client, &at).await?;
+        let api = api(client, &at).await?;
         let found = read(&api, &at).await?;
         let facts = Facts::of(&at, &found);
         if facts.is_suspended {
@@ -121,7 +121,7 @@ pub async fn reconcile(
     now: Timestamp,
     timeout: Duration,
 ) -> Result<Reconciled, ReconcileError> {
-    let (api, _) = api(client, object).await?;
+    let api = api(client, object).await?;
     let request = now.to_string();
     let patch = Patch::Merge(json!({"metadata": {"annotations": {REQUESTED_AT: request}}}));
     let parameters = PatchParams {
@@ -133,7 +133,7 @@ pub async fn reconcile(
         move |why: String| ReconcileError::Api { what, object, why }
     };
     let patched = api.patch(&object.name, &parameters, &patch).await;
-    patched.map_err(|error| failed("annotate")(said(&error)))?;
+    patched.map_err(|error| failed("annotate")(answered(&error)))?;
     let is_done = {
         let (object, request) = (object.clone(), request.clone());
         move |found: Option<&DynamicObject>| {
@@ -143,7 +143,7 @@ pub async fn reconcile(
     let waited = await_condition(api.clone(), &object.name, is_done);
     let found = match tokio::time::timeout(timeout, waited).await {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Err(failed("watch")(watch_error(&error))),
+        Ok(Err(error)) => return Err(failed("watch")(said(&error))),
         Err(_) => {
             let last = read(&api, object).await?;
             return Err(ReconcileError::TimedOut {
@@ -167,12 +167,16 @@ pub async fn reconcile(
     }
 }
 
-fn watch_error(error: &wait::Error) -> String {
-    said(error)
+/// What the API server says, or why it says nothing.
+fn answered(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => said(other),
+    }
 }
 
 async fn is_static(client: &Client, repository: &ObjectRef) -> Result<bool, ReconcileError> {
-    let (api, _) = api(client, repository).await?;
+    let api = api(client, repository).await?;
     let found = read(&api, repository).await?;
     Ok(found.data["spec"]["type"] == "oci")
 }
@@ -185,14 +189,11 @@ async fn read(
     found.map_err(|error| ReconcileError::Api {
         what: "read",
         object: object.clone(),
-        why: said(&error),
+        why: answered(&error),
     })
 }
 
-async fn api(
-    client: &Client,
-    object: &ObjectRef,
-) -> Result<(Api<DynamicObject>, ApiResource), ReconcileError> {
+async fn api(client: &Client, object: &ObjectRef) -> Result<Api<DynamicObject>, ReconcileError> {
     let group = match object.kind.as_str() {
         "Kustomization" => "kustomize.toolkit.fluxcd.io",
         "HelmRelease" => "helm.toolkit.fluxcd.io",
@@ -206,14 +207,19 @@ async fn api(
         object: object.clone(),
         why,
     };
-    let found = discovery::group(client, group).await;
-    let found = found.map_err(|error| failed(said(&error)))?;
-    let (resource, _) = found
-        .recommended_kind(&object.kind)
-        .ok_or_else(|| failed(format!("{group} is not served")))?;
-    Ok((
-        Api::namespaced_with(client.clone(), &object.namespace, &resource),
-        resource,
+    let not_served = || failed(format!("this cluster does not serve {group}"));
+    let found = match discovery::group(client, group).await {
+        Err(kube::Error::Discovery(DiscoveryError::MissingApiGroup(_))) => {
+            return Err(not_served());
+        }
+        found => found.map_err(|error| failed(answered(&error)))?,
+    };
+    let served = found.recommended_kind(&object.kind);
+    let (resource, _) = served.ok_or_else(not_served)?;
+    Ok(Api::namespaced_with(
+        client.clone(),
+        &object.namespace,
+        &resource,
     ))
 }
 

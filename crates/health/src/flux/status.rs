@@ -212,7 +212,8 @@ fn short(revision: &str) -> String {
     }
 }
 
-/// What is different between two reports, a line for each object.
+/// What is different between two reports, a line for each object. Nothing is gone while not
+/// everything could be read.
 pub fn changes(before: Option<&FluxReport>, after: &FluxReport) -> Vec<String> {
     let by_object = |report: &FluxReport| -> BTreeMap<ObjectRef, (State, String, String)> {
         let rows = report.objects.iter();
@@ -239,15 +240,72 @@ pub fn changes(before: Option<&FluxReport>, after: &FluxReport) -> Vec<String> {
             .trim_end()
             .to_owned()
     });
-    let gone = known.keys().filter(|object| !now.contains_key(*object));
-    changed
+    let is_whole = after.unread.is_empty();
+    let gone = known
+        .keys()
+        .filter(|object| is_whole && !now.contains_key(*object));
+    let mut lines: Vec<String> = changed
         .chain(gone.map(|object| format!("{object}: gone")))
-        .collect()
+        .collect();
+    if before.is_none_or(|before| before.unread != after.unread) {
+        lines.extend(after.unread.iter().map(|what| format!("not read: {what}")));
+    }
+    if before.is_none_or(|before| before.status != after.status) {
+        lines.push(format!("Flux is {}", after.status.word()));
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn report(status: Status, objects: &[(&str, State)], unread: &[&str]) -> FluxReport {
+        let rows = objects.iter().map(|(name, state)| FluxRow {
+            object: ObjectRef::new("Kustomization", "flux-system", *name),
+            state: *state,
+            revision: String::new(),
+            since: None,
+            message: "why".to_owned(),
+        });
+        FluxReport {
+            status,
+            timestamp: Timestamp::UNIX_EPOCH,
+            objects: rows.collect(),
+            unread: unread.iter().map(|what| (*what).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn changes_are_told_and_what_cannot_be_read_is_not_gone() {
+        let good = report(
+            Status::Healthy,
+            &[("a", State::Ready), ("b", State::Ready)],
+            &[],
+        );
+        let all = [
+            "Kustomization flux-system/a: ready",
+            "Kustomization flux-system/b: ready",
+            "Flux is healthy",
+        ];
+        assert_eq!(changes(None, &good), all);
+        assert_eq!(changes(Some(&good), &good), [""; 0]);
+
+        let bad = report(Status::Critical, &[("a", State::Failed)], &[]);
+        let worse = [
+            "Kustomization flux-system/a: failed  why",
+            "Kustomization flux-system/b: gone",
+            "Flux is critical",
+        ];
+        assert_eq!(changes(Some(&good), &bad), worse);
+
+        let dark = report(Status::Unknown, &[], &["Kustomization: no answer"]);
+        let told = ["not read: Kustomization: no answer", "Flux is unknown"];
+        assert_eq!(changes(Some(&good), &dark), told);
+        assert_eq!(changes(Some(&dark), &dark), [""; 0]);
+        let absent = report(Status::Absent, &[], &[]);
+        assert_eq!(changes(None, &absent), ["Flux is absent"]);
+    }
 
     #[test]
     fn revisions_are_told_as_people_read_them() {

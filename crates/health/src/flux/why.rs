@@ -326,6 +326,16 @@ impl<'a> Walk<'a> {
 }
 
 impl Chain {
+    /// The exit code: 0 no link fails, 2 one does, 3 none is known to, and one could not be read.
+    pub fn exit_code(&self) -> u8 {
+        let is_unknown = |link: &Link| link.state == LinkState::Unknown;
+        match (&self.failing, self.links.iter().any(is_unknown)) {
+            (Some(_), _) => 2,
+            (None, true) => 3,
+            (None, false) => 0,
+        }
+    }
+
     /// The chain for people.
     pub fn text(&self, now: Timestamp, width: usize) -> Vec<Line> {
         let mut lines = vec![];
@@ -348,5 +358,36 @@ impl Chain {
             lines.extend(list("→ ", &[Span::new(Tone::Strong, fix.clone())], width));
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_with_a_link_that_could_not_be_read_is_not_in_order() {
+        let pod = ObjectRef::new("Pod", "apps", "web-0");
+        let chain = |states: &[LinkState], failing: Option<&ObjectRef>| Chain {
+            object: pod.clone(),
+            links: states
+                .iter()
+                .map(|state| Link {
+                    object: pod.clone(),
+                    state: *state,
+                    message: String::new(),
+                    since: None,
+                })
+                .collect(),
+            failing: failing.cloned(),
+            fix: None,
+        };
+        for (states, failing, code) in [
+            (vec![LinkState::Good], None, 0),
+            (vec![LinkState::Good, LinkState::Unknown], None, 3),
+            (vec![LinkState::Bad, LinkState::Unknown], Some(&pod), 2),
+        ] {
+            assert_eq!(chain(&states, failing).exit_code(), code, "{states:?}");
+        }
     }
 }

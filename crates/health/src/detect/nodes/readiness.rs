@@ -26,11 +26,14 @@ fn detect(scene: &Scene<'_>, found: &mut Found) {
             Some(_) => "is not Ready",
             None => "has never said that it is Ready",
         };
-        let why = ready.map_or("", |ready| ready.words());
         let is_changed = is_in_hand(scene, node);
-        let message = match is_changed {
-            true => format!("{what}; NICO is changing this machine now: {why}"),
-            false => format!("{what}: {why}"),
+        let in_hand = match is_changed {
+            true => "; NICO is changing this machine now",
+            false => "",
+        };
+        let message = match ready.map_or("", |ready| ready.words()) {
+            "" => format!("{what}{in_hand}"),
+            why => format!("{what}{in_hand}: {why}"),
         };
         let issue = match is_changed {
             true => found.warning(node.reference(), message),
