@@ -1,6 +1,5 @@
 //! `nico flux`: how the objects of Flux are, why one is not, and asking for it again.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use nico_health::issue::{Layer, ObjectRef};
 use nico_health::report::{redact, text};
 use nico_terminal::tree::Line;
 
+use crate::ask::is_meant;
 use crate::check::COULD_NOT_CHECK;
 use crate::connection::{Connection, Output};
 use crate::duration::duration;
@@ -39,7 +39,7 @@ enum Command {
     Watch(WatchArguments),
     /// Show the way from an object's source to the machine it runs on, and the link that fails.
     ///
-    /// Exit codes: 0 no link fails, 2 one does, 3 could not look.
+    /// Exit codes: 0 no link fails, 2 one does, 3 one could not be read.
     Why(WhyArguments),
     /// Ask Flux to look at an object now, and wait until it has. The only command here that writes.
     ///
@@ -239,7 +239,7 @@ async fn explain(arguments: &WhyArguments) -> anyhow::Result<u8> {
         Output::Text => screen.print(&chain.text(report.timestamp, screen.width()))?,
         Output::Json => screen.say(&serde_json::to_string_pretty(&chain)?)?,
     }
-    Ok(if chain.failing.is_some() { 2 } else { 0 })
+    Ok(chain.exit_code())
 }
 
 async fn ask_for(arguments: &ReconcileArguments) -> anyhow::Result<u8> {
@@ -253,7 +253,7 @@ async fn ask_for(arguments: &ReconcileArguments) -> anyhow::Result<u8> {
             reconcile::REQUESTED_AT
         ))?;
     }
-    if !arguments.yes && !is_meant()? {
+    if !arguments.yes && !is_meant("Go on?")? {
         bail!("nothing was done");
     }
     for step in &steps {
@@ -277,20 +277,6 @@ async fn ask_for(arguments: &ReconcileArguments) -> anyhow::Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// Asks the person at the terminal. Without one, nobody has said that it is meant.
-fn is_meant() -> anyhow::Result<bool> {
-    if !io::stdin().is_terminal() {
-        bail!("there is no terminal to ask whether that is meant: say --yes");
-    }
-    let mut output = io::stdout().lock();
-    output
-        .write_all("Go on? [y/N] ".as_bytes())
-        .and_then(|()| output.flush())?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// An object as a person names it.

@@ -71,7 +71,7 @@ pub(crate) struct Looking {
     /// File with thresholds, in its section `health`; by default `.nico.yaml` where it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long one answer of the API server may take.
+    /// How long the API server may be silent before it answers, or in the middle of an answer.
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub(crate) timeout: Duration,
 }
@@ -195,7 +195,8 @@ impl Looking {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        Ok(Thresholds::of_file(&text)?)
+        let thresholds = Thresholds::of_file(&text);
+        thresholds.with_context(|| format!("cannot use {}", path.display()))
     }
 }
 

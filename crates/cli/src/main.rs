@@ -3,6 +3,7 @@
 //! One module for each subcommand. [`Command`] lists what can be run.
 
 mod apiserver;
+mod ask;
 mod build;
 mod check;
 mod connection;

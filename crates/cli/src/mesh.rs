@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, Client, Config};
 use nico_mesh::netmaker::Netmaker;
+use nico_mesh::plan::Plan;
 use nico_mesh::{Mesh, Metrics, Parts};
 use nico_runtime::context::Context;
 use nico_runtime::events::Events;
@@ -18,8 +19,10 @@ use nico_runtime::shutdown::{self, SecondSignal};
 use prometheus_client::registry::Registry;
 use tracing::info;
 
+use crate::ask::is_meant;
 use crate::connection;
-use settings::{Common, Run};
+use crate::screen::Screen;
+use settings::{Common, DryRun, Run};
 
 /// The program's name in Events.
 const REPORTER: &str = "kaput-not";
@@ -47,6 +50,8 @@ enum Command {
 struct Cleanup {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    dry_run: DryRun,
     /// Ask nothing.
     #[arg(long)]
     yes: bool,
@@ -136,40 +141,47 @@ async fn keep(arguments: Run) -> anyhow::Result<()> {
 }
 
 async fn plan(common: &Common) -> anyhow::Result<()> {
-    let mesh = mesh(common)?;
-    let plan = mesh.plan(kubernetes().await?).await?;
-    table::print_plan(&plan);
+    let plan = look(common).await?;
+    table::print_plan(&Screen::new(), &plan)?;
     Ok(())
 }
 
 async fn list(common: &Common) -> anyhow::Result<()> {
-    let mesh = mesh(common)?;
-    let plan = mesh.plan(kubernetes().await?).await?;
-    table::print_rules(&plan);
+    let plan = look(common).await?;
+    table::print_rules(&Screen::new(), &plan)?;
     Ok(())
 }
 
+async fn look(common: &Common) -> anyhow::Result<Plan> {
+    let settings = common.settings()?;
+    let netmaker = netmaker(common, Metrics::default())?;
+    let client = kubernetes().await?;
+    check_selector(&client, settings.selector.as_deref()).await?;
+    Ok(Mesh::new(netmaker, settings).plan(client).await?)
+}
+
 async fn cleanup(arguments: &Cleanup) -> anyhow::Result<()> {
-    let mesh = mesh(&arguments.common)?;
+    let settings = arguments.common.settings()?;
+    let mesh = Mesh::new(netmaker(&arguments.common, Metrics::default())?, settings);
+    let screen = Screen::new();
     let rules = mesh.rules().await?;
-    table::print_deletions(&rules);
+    table::print_deletions(&screen, &rules)?;
     if rules.is_empty() {
         return Ok(());
     }
-    if !arguments.yes && !table::confirm("Remove them?")? {
+    if arguments.dry_run.is_wanted {
+        screen.say("dry run: nothing is removed")?;
+        return Ok(());
+    }
+    if !arguments.yes && !is_meant("Remove them?")? {
         bail!("nothing was removed");
     }
     let removed = mesh.remove(rules).await;
-    table::print_removed(&removed);
+    table::print_removed(&screen, &removed)?;
     if !removed.failed.is_empty() {
         bail!("{} rules could not be removed", removed.failed.len());
     }
     Ok(())
-}
-
-fn mesh(common: &Common) -> anyhow::Result<Mesh> {
-    let netmaker = netmaker(common, Metrics::default())?;
-    Ok(Mesh::new(netmaker, common.settings()?))
 }
 
 fn netmaker(common: &Common, metrics: Metrics) -> anyhow::Result<Netmaker> {

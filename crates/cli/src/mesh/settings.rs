@@ -64,6 +64,14 @@ pub(super) struct Common {
     max_deletes: Share,
 }
 
+/// Whether anything is written.
+#[derive(Args)]
+pub(super) struct DryRun {
+    /// Whether to say what would be done, and to write nothing.
+    #[arg(long = "dry-run", env = "MESH_DRY_RUN", value_name = "BOOL", default_value = "false", action = clap::ArgAction::Set, value_parser = boolean)]
+    pub(super) is_wanted: bool,
+}
+
 /// What running needs.
 #[derive(Args)]
 pub(crate) struct Run {
@@ -72,9 +80,8 @@ pub(crate) struct Run {
     /// Time between two passes over everything.
     #[arg(long, env = "MESH_RESYNC_PERIOD", value_name = "TIME", default_value = "10m", value_parser = duration)]
     resync_period: Duration,
-    /// Whether to say what would be done, and to write nothing.
-    #[arg(long, env = "MESH_DRY_RUN", value_name = "BOOL", default_value = "false", action = clap::ArgAction::Set, value_parser = boolean)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry_run: DryRun,
     /// Whether to wait for a Lease, so that of several processes one writes. By default it is so in a
     /// Pod.
     #[arg(long, env = "LEADER_ELECTION_ENABLED", value_name = "BOOL", value_parser = boolean)]
@@ -105,8 +112,9 @@ impl Common {
     /// How the mesh is kept, with the usual time between passes.
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let name = given(self.cluster_name.as_deref()).unwrap_or_default();
-        let networks = items(self.networks.as_deref()).map(NetworkName::from);
-        let networks: BTreeSet<NetworkName> = networks.collect();
+        let networks: BTreeSet<NetworkName> = items(self.networks.as_deref())
+            .map(network)
+            .collect::<anyhow::Result<_>>()?;
         let cidrs = items(self.cidrs.as_deref()).map(|text| {
             let cidr = text.parse::<IpNet>();
             cidr.with_context(|| format!("MESH_CIDRS: {text:?} is no CIDR"))
@@ -176,7 +184,7 @@ impl Run {
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings {
             resync: self.resync_period,
-            dry_run: self.dry_run,
+            dry_run: self.dry_run.is_wanted,
             ..self.common.settings()?
         })
     }
@@ -222,6 +230,18 @@ fn items(text: Option<&str>) -> impl Iterator<Item = &str> {
         .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
+}
+
+/// A name that Netmaker lets a network have.
+fn network(text: &str) -> anyhow::Result<NetworkName> {
+    let is_allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if text.len() > 32 || !text.bytes().all(is_allowed) {
+        bail!(
+            "MESH_NETWORKS: {text:?} is no name of a network: allowed are up to 32 small letters, digits, \"-\" and \"_\""
+        );
+    }
+    Ok(text.into())
 }
 
 /// Whether Kubernetes takes this as the name of an object.
