@@ -283,11 +283,14 @@ pub fn storage_failed(error: &StorageError) -> Status {
     }
 }
 
-/// The time, as metadata has it.
+/// The present time, as metadata has it.
 pub fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    time_text(jiff::Timestamp::now())
+}
+
+/// A time, as metadata has it: RFC 3339, to the second.
+pub fn time_text(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]

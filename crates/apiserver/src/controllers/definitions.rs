@@ -6,14 +6,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::api::{self, Api};
-use crate::objects;
+use crate::objects::{self, finalizers};
 use crate::registry::{Kind, custom};
 use crate::status::Status;
 use crate::verbs::{self, DeleteOptions};
 
 use super::follow::{Event, Follower, Seen};
 
-const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
 
 /// Definitions by name, for which `spec` their kinds are served, and those for which nothing new
@@ -108,8 +107,12 @@ impl Definitions {
         if !definition["metadata"]["deletionTimestamp"].is_null() {
             // Another server may have served the kind, and have written objects of it.
             let known = self.served.contains_key(name) || objects::names_accepted(definition);
-            if known && self.terminating.insert(name.to_owned()) {
+            let begun = self.terminating.insert(name.to_owned());
+            let changed = self.served.get(name) != Some(&definition["spec"]);
+            if known && (begun || changed) {
                 api.registry.set_custom(name, custom::kinds(definition));
+                let spec = definition["spec"].clone();
+                self.served.insert(name.to_owned(), spec);
             }
             return remove(api, name).await;
         }
@@ -154,19 +157,31 @@ async fn remove(api: &Arc<Api>, name: &str) -> Result<(), Status> {
         return Ok(());
     };
     let key = kind.key(None, name);
-    if !remove_objects(api, name).await? {
+    let tell = async |reason: &str, message: &str| {
         verbs::modify(api, &kind, &key, Some("status"), None, |definition| {
-            let mut marked = definition.clone();
-            objects::mark_deleting(&mut marked, &api::now());
-            Ok(marked)
+            let mut told = definition.clone();
+            objects::tell_deletion(&mut told, reason, message, &api::now());
+            Ok(told)
         })
-        .await?;
-        return Ok(());
+        .await
+    };
+    match remove_objects(api, name).await {
+        Ok(true) => {}
+        Ok(false) => {
+            let message = "CustomResource deletion is in progress";
+            tell("InstanceDeletionInProgress", message).await?;
+            return Ok(());
+        }
+        Err(status) => {
+            let message = format!("could not list instances: {status}");
+            tell("InstanceDeletionFailed", &message).await?;
+            return Err(status);
+        }
     }
     verbs::modify(api, &kind, &key, None, None, |definition| {
         let mut freed = definition.clone();
         if let Some(list) = freed["metadata"]["finalizers"].as_array_mut() {
-            list.retain(|finalizer| finalizer != CLEANUP);
+            list.retain(|finalizer| finalizer != finalizers::CUSTOM_RESOURCES);
         }
         Ok(freed)
     })

@@ -248,8 +248,7 @@ pub async fn claim(
         .iter()
         .filter(|b| {
             let selector = &b["spec"]["selector"];
-            let empty = selector.as_object().is_none_or(serde_json::Map::is_empty);
-            !empty && objects::selects(selector, labels)
+            selector.is_object() && objects::selects(selector, labels)
         })
         .collect();
     if matching.len() > 1 {

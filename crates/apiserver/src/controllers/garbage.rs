@@ -7,15 +7,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::Api;
+use crate::objects::finalizers::{FOREGROUND, ORPHAN};
 use crate::registry::Kind;
 use crate::status::Status;
 use crate::storage::Revision;
 use crate::verbs::{self, DeleteOptions, Propagation};
 
 use super::follow::{Event, Follower, Seen};
-
-const FOREGROUND: &str = "foregroundDeletion";
-const ORPHAN: &str = "orphan";
 
 /// The part of an object that matters.
 #[derive(Debug, Deserialize)]

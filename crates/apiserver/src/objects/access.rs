@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::kinds::{items, items_mut, set_default, text};
+use super::values::{items, items_mut, set_default, text};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 const SUBJECTS: &[&str] = &["ServiceAccount", "User", "Group"];

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{items, items_mut, set_default, text};
+use super::values::{items, items_mut, set_default, text};
 
 /// The first and the last address, both included: 10.96.0.0/12 without network and broadcast.
 const ADDRESSES: (u32, u32) = (0x0A60_0001, 0x0A6F_FFFE);
@@ -128,7 +128,7 @@ pub fn assign(
 /// Only IPv4 is configured, so only Services that nobody balances may want more.
 fn check_families(spec: &mut Value) -> Result<(), NotAssigned> {
     let headless = spec["clusterIP"] == "None";
-    let bare = headless && super::kinds::fields(&spec["selector"]).next().is_none();
+    let bare = headless && super::values::fields(&spec["selector"]).next().is_none();
     if bare {
         set_default(spec, "ipFamilyPolicy", "RequireDualStack".into());
         let families = match text(&spec["ipFamilyPolicy"]) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::{items_mut, set_default};
+use super::values::{items_mut, set_default};
 
 /// A webhook is asked about everything that its rules name, and must answer.
 pub fn webhook_defaults(kind: &str, configuration: &mut Value) {

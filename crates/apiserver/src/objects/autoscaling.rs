@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::kinds::{items, put, remove, set_default, text};
 use super::names;
+use super::values::{items, put, remove, set_default, text};
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{fields, items, remove, set_default, text};
-use super::names;
+use super::values::{fields, items, remove, set_default, text};
+use super::{finalizers, names};
 
 /// The most that a ConfigMap or a Secret holds, in bytes.
 const DATA_LIMIT: usize = 1024 * 1024;
@@ -25,28 +25,27 @@ pub fn secret_defaults(secret: &mut Value) {
     set_default(secret, "type", "Opaque".into());
 }
 
-/// Every Namespace has its name as a label.
+/// Every Namespace has its name as a label, whatever it was given there.
 pub fn namespace_defaults(namespace: &mut Value) {
     let name = text(&namespace["metadata"]["name"]).to_owned();
     if name.is_empty() {
         return;
     }
     set_default(&mut namespace["metadata"], "labels", json!({}));
-    set_default(
-        &mut namespace["metadata"]["labels"],
-        "kubernetes.io/metadata.name",
-        name.into(),
-    );
+    namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
 }
 
 /// A Namespace is active, and gone only when its content is.
 pub fn before_create_namespace(namespace: &mut Value) {
     namespace_defaults(namespace);
-    let mut finalizers: Vec<Value> = items(&namespace["spec"]["finalizers"]).cloned().collect();
-    if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
-        finalizers.push("kubernetes".into());
+    let mut held: Vec<Value> = items(&namespace["spec"]["finalizers"]).cloned().collect();
+    if !held
+        .iter()
+        .any(|finalizer| finalizer == finalizers::NAMESPACE)
+    {
+        held.push(finalizers::NAMESPACE.into());
     }
-    namespace["spec"] = json!({"finalizers": finalizers});
+    namespace["spec"] = json!({"finalizers": held});
     namespace["status"] = json!({"phase": "Active"});
 }
 
@@ -69,7 +68,7 @@ pub fn validate_namespace(namespace: &Value) -> Vec<Cause> {
         for why in names::qualified(name) {
             causes.push(Cause::invalid("spec.finalizers", finalizer, why));
         }
-        if !name.contains('/') && name != "kubernetes" {
+        if !name.contains('/') && name != finalizers::NAMESPACE {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid("spec.finalizers", finalizer, why));
         }
@@ -154,8 +153,14 @@ pub fn validate_secret(secret: &Value) -> Vec<Cause> {
         _ => &[],
     };
     for key in required {
-        if secret["data"].get(*key).is_none() {
-            causes.push(Cause::required(format!("data[{key}]"), ""));
+        let field = format!("data[{key}]");
+        match secret["data"].get(*key) {
+            None => causes.push(Cause::required(field, "")),
+            Some(value) if key.starts_with(".docker") && !holds_json(value) => {
+                let shown = "<secret contents redacted>".into();
+                causes.push(Cause::invalid(field, &shown, "it is no JSON"));
+            }
+            Some(_) => {}
         }
     }
     let account = "kubernetes.io/service-account.name";
@@ -173,6 +178,12 @@ pub fn validate_secret(secret: &Value) -> Vec<Cause> {
         causes.push(Cause::required("data[password]", ""));
     }
     causes
+}
+
+/// Whether a text in base 64 stands for JSON.
+fn holds_json(value: &Value) -> bool {
+    let bytes = BASE64_STANDARD.decode(text(value)).unwrap_or_default();
+    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok()
 }
 
 fn config_key(field: &str, key: &str) -> Vec<Cause> {

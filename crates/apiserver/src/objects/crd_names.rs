@@ -5,16 +5,16 @@ use serde_json::Value;
 
 use crate::status::Cause;
 
-use super::kinds::{items, text};
+use super::conditions::is_true;
 use super::names;
+use super::values::{items, text};
 
 /// The annotation by which a definition in a group of the community says that it may be there.
 const APPROVAL: &str = "api-approved.kubernetes.io";
 
 /// What may not change any more: where objects are stored follows from it.
 pub fn kept_names(crd: &Value, old: &Value) -> Vec<Cause> {
-    let established = items(&old["status"]["conditions"])
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
+    let established = is_true(&old["status"], "Established");
     [
         ("/spec/scope", established),
         ("/spec/names/kind", established),

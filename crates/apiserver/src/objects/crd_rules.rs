@@ -10,8 +10,8 @@ use crate::status::Cause;
 
 use super::crd_names::{invalid_name, kept_names, name_of_object, validate_group, validate_names};
 use super::crd_versions;
-use super::kinds::{items, text};
 use super::names;
+use super::values::{items, text};
 
 /// What a root schema may say if there is a status subresource.
 const ROOT_WITH_STATUS: [&str; 22] = [

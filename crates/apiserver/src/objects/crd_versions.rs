@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::status::Cause;
 
-use super::kinds::{items, text};
+use super::values::{items, text};
 
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: [&str; 8] = [

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::{items, put, set_default, text};
-
-/// The finalizer that waits until all objects of a definition are gone.
-pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+use super::conditions::{is_true, set_condition};
+use super::finalizers;
+use super::values::{items, put, set_default, text};
 
 /// Names that follow from others.
 pub fn defaults(crd: &mut Value) {
@@ -49,9 +48,12 @@ pub fn before_update(crd: &mut Value, old: &Value) {
 fn hold(crd: &mut Value) {
     let finalizers = &mut crd["metadata"]["finalizers"];
     match finalizers.as_array_mut() {
-        Some(list) if list.iter().any(|finalizer| finalizer == CLEANUP) => {}
-        Some(list) => list.push(CLEANUP.into()),
-        None => *finalizers = json!([CLEANUP]),
+        Some(list)
+            if list
+                .iter()
+                .any(|finalizer| finalizer == finalizers::CUSTOM_RESOURCES) => {}
+        Some(list) => list.push(finalizers::CUSTOM_RESOURCES.into()),
+        None => *finalizers = json!([finalizers::CUSTOM_RESOURCES]),
     }
 }
 
@@ -63,33 +65,19 @@ fn stored_versions(crd: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// Says that the objects of a definition that goes away are being deleted.
-pub fn mark_deleting(crd: &mut Value, now: &str) {
-    set_condition(
-        crd,
-        json!({
-            "type": "Terminating",
-            "status": "True",
-            "lastTransitionTime": now,
-            "reason": "InstanceDeletionInProgress",
-            "message": "CustomResource deletion is in progress",
-        }),
-    );
-}
-
 /// Marks a definition as going away.
 pub fn mark_terminating(crd: &mut Value, now: &str) {
-    set_condition(
-        crd,
-        json!({
-            "type": "Terminating",
-            "status": "True",
-            "lastTransitionTime": now,
-            "reason": "InstanceDeletionPending",
-            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion \
-                        will begin soon",
-        }),
-    );
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin \
+                   soon";
+    tell_deletion(crd, "InstanceDeletionPending", message, now);
+}
+
+/// Says how far the deletion of the objects of a definition is that goes away.
+pub fn tell_deletion(crd: &mut Value, reason: &str, message: &str, now: &str) {
+    let condition = json!({
+        "type": "Terminating", "status": "True", "reason": reason, "message": message,
+    });
+    set_condition(&mut crd["status"], condition, now);
 }
 
 /// Names of a definition that another one of its group has, with the reason that Kubernetes gives.
@@ -130,8 +118,7 @@ pub fn conflicting_names(crd: &Value, others: &[&Value]) -> Vec<(&'static str, S
 
 /// Whether the names of a definition were found free.
 pub fn names_accepted(crd: &Value) -> bool {
-    items(&crd["status"]["conditions"])
-        .any(|condition| condition["type"] == "NamesAccepted" && condition["status"] == "True")
+    is_true(&crd["status"], "NamesAccepted")
 }
 
 /// Says in the status which names are accepted, and whether the kind is served. What is
@@ -146,30 +133,19 @@ pub fn judge_names(crd: &mut Value, conflicts: &[(&'static str, String)], now: &
         set_default(&mut accepted, required, "".into());
     }
     put(&mut crd["status"], "acceptedNames", Some(accepted));
-    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
-        json!({
-            "type": kind,
-            "status": status,
-            "lastTransitionTime": now,
-            "reason": reason,
-            "message": message,
-        })
+    let established = is_true(&crd["status"], "Established");
+    let mut set = |kind: &str, status: &str, reason: &str, message: &str| {
+        let condition = json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+        });
+        set_condition(&mut crd["status"], condition, now);
     };
-    let established = items(&crd["status"]["conditions"])
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True");
     // Of several conflicts the last one is told.
     match conflicts.last() {
         None => {
-            let message = "no conflicts found";
-            set_condition(
-                crd,
-                condition("NamesAccepted", "True", "NoConflicts", message),
-            );
+            set("NamesAccepted", "True", "NoConflicts", "no conflicts found");
             let message = "the initial names have been accepted";
-            set_condition(
-                crd,
-                condition("Established", "True", "InitialNamesAccepted", message),
-            );
+            set("Established", "True", "InitialNamesAccepted", message);
         }
         Some((field, name)) => {
             let reason = match *field {
@@ -179,38 +155,17 @@ pub fn judge_names(crd: &mut Value, conflicts: &[(&'static str, String)], now: &
                 "kind" => "KindConflict",
                 _ => "ListKindConflict",
             };
-            let message = format!("{name:?} is already in use");
-            set_condition(crd, condition("NamesAccepted", "False", reason, &message));
+            set(
+                "NamesAccepted",
+                "False",
+                reason,
+                &format!("{name:?} is already in use"),
+            );
             if !established {
                 let message = "not all names are accepted";
-                set_condition(
-                    crd,
-                    condition("Established", "False", "NotAccepted", message),
-                );
+                set("Established", "False", "NotAccepted", message);
             }
         }
-    }
-}
-
-/// Sets a condition; its transition time stays while its status does.
-fn set_condition(crd: &mut Value, mut condition: Value) {
-    if !crd["status"]["conditions"].is_array() {
-        crd["status"]["conditions"] = json!([]);
-    }
-    let Some(list) = crd["status"]["conditions"].as_array_mut() else {
-        return;
-    };
-    match list
-        .iter_mut()
-        .find(|known| known["type"] == condition["type"])
-    {
-        Some(known) => {
-            if known["status"] == condition["status"] {
-                condition["lastTransitionTime"] = known["lastTransitionTime"].clone();
-            }
-            *known = condition;
-        }
-        None => list.push(condition),
     }
 }
 

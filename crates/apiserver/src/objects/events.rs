@@ -6,8 +6,8 @@ use crate::registry::Kind;
 use crate::status::Cause;
 
 use super::convert;
-use super::kinds::{set_default, text};
 use super::names;
+use super::values::{set_default, text};
 
 /// The longest reporter, action or reason, in bytes.
 const WORD_LIMIT: usize = 128;
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(fields(&validate(&kind, &old, None)), ["type", "count"]);
         let mut bare = event();
         for field in ["action", "eventTime", "reportingController"] {
-            super::super::kinds::remove(&mut bare, field);
+            super::super::values::remove(&mut bare, field);
         }
         assert_eq!(fields(&validate(&kind, &bare, None)), ["eventTime"]);
     }

@@ -1,13 +1,14 @@
 //! Which rules belong to which kind.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::registry::Kind;
 use crate::status::Cause;
 
+use super::values::{put, remove, set_default};
 use super::{
-    access, admission, autoscaling, core, crd_rules, crds, events, limits, networking, nodes, pods,
-    services, storage, workload_rules, workloads,
+    access, admission, autoscaling, core, crd_rules, crds, events, limits, network_policies,
+    networking, nodes, pods, services, storage, workload_rules, workloads,
 };
 
 /// Fills in what a version's defaults say. Does nothing the second time.
@@ -28,7 +29,7 @@ pub fn apply_defaults(kind: &Kind, object: &mut Value) {
         ("scheduling.k8s.io", "PriorityClass") => limits::priority_defaults(object),
         ("", "Endpoints") => networking::endpoints_defaults(object),
         ("discovery.k8s.io", "EndpointSlice") => networking::slice_defaults(object),
-        ("networking.k8s.io", "NetworkPolicy") => networking::policy_defaults(object),
+        ("networking.k8s.io", "NetworkPolicy") => network_policies::defaults(object),
         ("admissionregistration.k8s.io", kind) => match kind.rsplit("Admission").next() {
             Some("Policy") => admission::policy_defaults(object),
             Some("PolicyBinding") => admission::binding_defaults(object),
@@ -134,12 +135,15 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<Cause> 
         ("scheduling.k8s.io", "PriorityClass") => limits::validate_priority(object),
         ("discovery.k8s.io", "EndpointSlice") => networking::validate_slice(object),
         ("networking.k8s.io", "Ingress") => networking::validate_ingress(object),
+        ("networking.k8s.io", "NetworkPolicy") => network_policies::validate(object),
         ("", "Service") => services::validate(object),
-        ("", "Pod") => pods::validate(&object["spec"], "spec"),
+        ("", "Pod") => pods::validate(object, old),
         ("coordination.k8s.io", "Lease") => core::validate_lease(object),
         ("policy", "PodDisruptionBudget") => workloads::validate_budget(object),
         ("rbac.authorization.k8s.io", _) => access::validate(kind, object),
-        ("apps" | "batch", _) => workload_rules::validate(kind, object),
+        ("apps" | "batch", _) | ("", "ReplicationController") => {
+            workload_rules::validate(kind, object)
+        }
         ("autoscaling", _) => autoscaling::validate(kind, object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd_rules::validate(object, old),
         _ => Vec::new(),
@@ -174,46 +178,4 @@ pub fn validate_update(
         ("apps" | "batch", _) => workload_rules::validate_update(kind, object, old),
         _ => Vec::new(),
     }
-}
-
-/// Sets a field that is not there.
-pub(super) fn set_default(object: &mut Value, field: &str, value: Value) {
-    if let Value::Object(map) = object {
-        map.entry(field).or_insert(value);
-    }
-}
-
-/// Sets or removes a field.
-pub(super) fn put(object: &mut Value, field: &str, value: Option<Value>) {
-    match value {
-        Some(value) => object[field] = value,
-        None => remove(object, field),
-    }
-}
-
-/// Removes a field.
-pub(super) fn remove(object: &mut Value, field: &str) {
-    if let Value::Object(map) = object {
-        map.shift_remove(field);
-    }
-}
-
-/// The fields of an object; none if it is something else.
-pub(super) fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flat_map(Map::iter)
-}
-
-/// The items of a list; none if it is something else.
-pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-/// The items of a list, to change.
-pub(super) fn items_mut(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
-    value.and_then(Value::as_array_mut).into_iter().flatten()
-}
-
-/// A text; empty if it is something else.
-pub(super) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

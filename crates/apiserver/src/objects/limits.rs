@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{fields, items, items_mut, set_default, text};
 use super::quantity;
+use super::values::{fields, items, items_mut, set_default, text};
 
 /// The classes that every cluster has, with their values and what they are for.
 pub const SYSTEM_PRIORITIES: &[(&str, i64, &str)] = &[

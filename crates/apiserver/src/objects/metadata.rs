@@ -5,14 +5,15 @@ use serde_json::{Map, Value};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::names;
+use super::values::items;
+use super::{finalizers, names};
 
 /// Finalizers that need no domain.
 const STANDARD_FINALIZERS: &[&str] = &[
-    "customresourcecleanup.apiextensions.k8s.io",
-    "foregroundDeletion",
-    "kubernetes",
-    "orphan",
+    finalizers::CUSTOM_RESOURCES,
+    finalizers::FOREGROUND,
+    finalizers::NAMESPACE,
+    finalizers::ORPHAN,
 ];
 /// The most that all annotations of an object may have, in bytes.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
@@ -21,7 +22,7 @@ const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 pub fn validate_metadata(kind: &Kind, metadata: &Value) -> Vec<Cause> {
     let mut causes = name(kind, metadata);
     causes.extend(validate_maps_and_owners(metadata));
-    for (index, finalizer) in list(&metadata["finalizers"]).enumerate() {
+    for (index, finalizer) in items(&metadata["finalizers"]).enumerate() {
         let finalizer = finalizer.as_str().unwrap_or_default();
         let field = format!("metadata.finalizers[{index}]");
         causes.extend(problems(&field, finalizer, names::qualified(finalizer)));
@@ -82,8 +83,8 @@ fn validate_added_finalizers(old: &Value, new: &Value) -> Option<Cause> {
     if old["deletionTimestamp"].is_null() {
         return None;
     }
-    let had: Vec<&Value> = list(&old["finalizers"]).collect();
-    let added: Vec<String> = list(&new["finalizers"])
+    let had: Vec<&Value> = items(&old["finalizers"]).collect();
+    let added: Vec<String> = items(&new["finalizers"])
         .filter(|finalizer| !had.contains(finalizer))
         .map(Value::to_string)
         .collect();
@@ -157,7 +158,7 @@ fn owners(metadata: &Value) -> Vec<Cause> {
     let field = |name: &str| format!("metadata.ownerReferences.{name}");
     let mut causes = Vec::new();
     let mut controllers = 0;
-    for owner in list(&metadata["ownerReferences"]) {
+    for owner in items(&metadata["ownerReferences"]) {
         let text = |key: &str| owner[key].as_str().unwrap_or_default();
         if text("apiVersion").is_empty() {
             causes.push(Cause::invalid(
@@ -217,10 +218,6 @@ fn problems(field: &str, value: &str, problems: Vec<String>) -> impl Iterator<It
     problems
         .into_iter()
         .map(move |problem| Cause::invalid(field.clone(), &value, problem))
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -1,40 +1,19 @@
-//! Rules of policies, ingresses and endpoints.
+//! Rules of ingresses and endpoints.
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::status::Cause;
 
-use super::kinds::{items, items_mut, set_default, text};
 use super::names;
+use super::values::{items, items_mut, set_default, text};
 
 const PATH_TYPES: &[&str] = &["Exact", "ImplementationSpecific", "Prefix"];
 const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
 /// What no path may have in it, in the order in which it is looked for.
 const NOT_IN_PATHS: &[&str] = &["//", "/./", "/../", "%2f", "%2F"];
 const NOT_AT_THE_END: &[&str] = &["/..", "/."];
-
-/// A policy is about what comes in, and about what goes out if it says so.
-pub fn policy_defaults(policy: &mut Value) {
-    set_default(policy, "spec", json!({}));
-    let spec = &mut policy["spec"];
-    set_default(spec, "podSelector", json!({}));
-    for direction in ["ingress", "egress"] {
-        for rule in items_mut(spec.get_mut(direction)) {
-            for port in items_mut(rule.get_mut("ports")) {
-                set_default(port, "protocol", "TCP".into());
-            }
-        }
-    }
-    let outgoing = items(&spec["egress"]).next().is_some();
-    let types = if outgoing {
-        json!(["Ingress", "Egress"])
-    } else {
-        json!(["Ingress"])
-    };
-    set_default(spec, "policyTypes", types);
-}
 
 /// The ports of Endpoints.
 pub fn endpoints_defaults(endpoints: &mut Value) {
@@ -209,28 +188,12 @@ fn validate_backend(backend: &Value, field: &str) -> Vec<Cause> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn found(causes: &[Cause]) -> Vec<&str> {
         causes.iter().map(|cause| cause.field.as_str()).collect()
-    }
-
-    #[test]
-    fn a_policy_is_about_what_its_rules_are_about() {
-        for (egress, types) in [
-            (json!([]), json!(["Ingress"])),
-            (
-                json!([{"ports": [{"port": 53}]}]),
-                json!(["Ingress", "Egress"]),
-            ),
-        ] {
-            let mut policy = json!({"spec": {"egress": egress}});
-            policy_defaults(&mut policy);
-            assert_eq!(policy["spec"]["policyTypes"], types, "{policy}");
-            for rule in items(&policy["spec"]["egress"]) {
-                assert_eq!(rule["ports"][0]["protocol"], "TCP");
-            }
-        }
     }
 
     #[test]

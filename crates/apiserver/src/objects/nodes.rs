@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{items, set_default, text};
-use super::names;
+use super::pod_placement::EFFECTS;
+use super::values::{items, set_default, text};
+use super::{cidr, names};
 
 /// What a kubelet says of its machine; unknown until it does.
 const MACHINE: &[&str] = &[
@@ -20,12 +21,11 @@ const MACHINE: &[&str] = &[
     "operatingSystem",
     "architecture",
 ];
-const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
-
 /// What a Node can give out is what it has, unless its status says otherwise.
 pub fn defaults(node: &mut Value) {
     set_default(node, "spec", json!({}));
     set_default(node, "status", json!({}));
+    ranges_of_pods(&mut node["spec"]);
     let status = &mut node["status"];
     if let Some(capacity) = status.get("capacity").cloned() {
         set_default(status, "allocatable", capacity);
@@ -38,8 +38,42 @@ pub fn defaults(node: &mut Value) {
     }
 }
 
-/// Taints have names and effects that are known, and each pair of key and effect once.
+/// `podCIDR` is the first of `podCIDRs`, and counts where they differ.
+fn ranges_of_pods(spec: &mut Value) {
+    let first = spec["podCIDRs"][0].as_str();
+    match spec["podCIDR"].as_str() {
+        Some(single) if Some(single) != first => spec["podCIDRs"] = json!([single]),
+        Some(_) => {}
+        None => {
+            if let Some(first) = first.map(str::to_owned) {
+                spec["podCIDR"] = first.into();
+            }
+        }
+    }
+}
+
+/// What is wrong with a Node.
 pub fn validate(node: &Value) -> Vec<Cause> {
+    let mut causes = validate_taints(node);
+    let ranges = &node["spec"]["podCIDRs"];
+    let mut families = Vec::new();
+    for (index, range) in items(ranges).enumerate() {
+        match cidr::address(text(range)) {
+            Some(network) => families.push(network.is_ipv4()),
+            None => causes.push(cidr::invalid(format!("spec.podCIDRs[{index}]"), range)),
+        }
+    }
+    if causes.is_empty()
+        && (families.len() > 2 || families.len() == 2 && families[0] == families[1])
+    {
+        let why = "may specify no more than one CIDR for each IP family";
+        causes.push(Cause::invalid("spec.podCIDRs", ranges, why));
+    }
+    causes
+}
+
+/// Taints have names and effects that are known, and each pair of key and effect once.
+fn validate_taints(node: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (index, taint) in items(&node["spec"]["taints"]).enumerate() {
@@ -70,17 +104,20 @@ pub fn validate(node: &Value) -> Vec<Cause> {
     causes
 }
 
-/// What identifies a Node outside the cluster is set once.
+/// What identifies a Node outside the cluster is set once, and so are the addresses of its Pods.
 pub fn validate_update(node: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
+    let mut seen = Vec::new();
+    for (index, address) in items(&node["status"]["addresses"]).enumerate() {
+        if seen.contains(&address) {
+            let field = format!("status.addresses[{index}]");
+            causes.push(Cause::duplicate(field, address));
+        }
+        seen.push(address);
+    }
     let (new, old) = (&node["spec"], &old["spec"]);
-    for field in ["podCIDRs", "providerID"] {
+    for (field, name) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
         if !old[field].is_null() && new[field] != old[field] {
-            let name = if field == "podCIDRs" {
-                "podCIDR"
-            } else {
-                field
-            };
             let why = format!("node updates may not change {name} except from \"\" to valid");
             causes.push(Cause::forbidden(format!("spec.{field}"), why));
         }
@@ -118,6 +155,47 @@ mod tests {
         let twice = json!({"key": "a", "effect": "NoExecute"});
         let causes = validate(&node(json!([twice, twice])));
         assert_eq!(causes[0].reason, "FieldValueDuplicate");
+    }
+
+    #[test]
+    fn the_range_of_pods_is_the_first_of_their_ranges() {
+        let ranges = |mut spec: Value| {
+            ranges_of_pods(&mut spec);
+            spec
+        };
+        let both = json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"]});
+        assert_eq!(ranges(json!({"podCIDR": "10.0.0.0/24"})), both);
+        assert_eq!(ranges(json!({"podCIDRs": ["10.0.0.0/24"]})), both);
+        assert_eq!(ranges(both.clone()), both);
+        let differing = json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.1.0/24"]});
+        assert_eq!(ranges(differing), both);
+        assert_eq!(ranges(json!({})), json!({}));
+    }
+
+    #[test]
+    fn pods_have_one_range_of_each_family() {
+        for (list, field) in [
+            (json!(["10.0.0.0/24", "2001:db8::/64"]), None),
+            (json!(["10.0.0.0/24", "10.0.1.0/24"]), Some("spec.podCIDRs")),
+            (json!(["10.0.0.0/33"]), Some("spec.podCIDRs[0]")),
+            (json!(["ten"]), Some("spec.podCIDRs[0]")),
+        ] {
+            let causes = validate(&json!({"spec": {"podCIDRs": list}}));
+            let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+            assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_not_changed_and_an_address_not_repeated() {
+        let address = json!({"type": "InternalIP", "address": "192.0.2.1"});
+        let node = |range: &str| {
+            json!({"spec": {"podCIDRs": [range]},
+            "status": {"addresses": [address, address]}})
+        };
+        let causes = validate_update(&node("10.0.1.0/24"), &node("10.0.0.0/24"));
+        let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+        assert_eq!(fields, ["status.addresses[1]", "spec.podCIDRs"]);
     }
 
     #[test]

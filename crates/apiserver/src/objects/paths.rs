@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::{fields, items, text};
+use super::values::{fields, items, text};
 
 /// What a path such as `.spec.replicas` leads to.
 pub fn get_path<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {

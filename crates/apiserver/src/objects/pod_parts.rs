@@ -1,31 +1,59 @@
-//! What is wrong with the parts of a pod's spec: volumes, mounts, ports, variables, amounts.
+//! What is wrong with what belongs to a pod as a whole: its volumes, names, deadlines, policies.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{fields, items, text};
-use super::{names, quantity};
+use super::values::{fields, items, text};
+use super::{containers, names};
 
-const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
-const DNS_POLICIES: &[&str] = &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
-const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+/// Fields that have one of some values, and those values.
+const POLICIES: &[(&str, &[&str])] = &[
+    ("restartPolicy", &["Always", "OnFailure", "Never"]),
+    (
+        "dnsPolicy",
+        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+    ),
+    ("preemptionPolicy", &["Never", "PreemptLowerPriority"]),
+];
+const SYSTEMS: &[&str] = &["linux", "windows"];
+/// What some sources of volumes cannot do without.
+const SOURCES: &[(&str, &str)] = &[
+    ("secret", "secretName"),
+    ("configMap", "name"),
+    ("persistentVolumeClaim", "claimName"),
+    ("hostPath", "path"),
+    ("nfs", "server"),
+    ("nfs", "path"),
+    ("csi", "driver"),
+];
 
 /// Problems of what belongs to the pod as a whole; `path` leads to its spec.
 pub fn validate_pod(spec: &Value, path: &str) -> Vec<Cause> {
+    let at = |name: &str| format!("{path}.{name}");
     let mut causes = volumes(spec, path);
-    let dns = text(&spec["dnsPolicy"]);
-    if !dns.is_empty() && !DNS_POLICIES.contains(&dns) {
-        let field = format!("{path}.dnsPolicy");
-        causes.push(Cause::not_supported(field, &dns.into(), DNS_POLICIES));
+    for (name, known) in POLICIES {
+        let policy = &spec[*name];
+        let must_be_there = *name == "restartPolicy";
+        if (must_be_there || !policy.is_null()) && !known.contains(&text(policy)) {
+            causes.push(Cause::not_supported(at(name), &text(policy).into(), known));
+        }
+    }
+    if spec["dnsPolicy"] == "None" && items(&spec["dnsConfig"]["nameservers"]).next().is_none() {
+        let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+        causes.push(Cause::required(at("dnsConfig.nameservers"), why));
     }
     let grace = &spec["terminationGracePeriodSeconds"];
     if grace.as_i64().is_some_and(|seconds| seconds < 0) {
-        let field = format!("{path}.terminationGracePeriodSeconds");
         let why = "must be greater than or equal to 0";
-        causes.push(Cause::invalid(field, grace, why));
+        causes.push(Cause::invalid(
+            at("terminationGracePeriodSeconds"),
+            grace,
+            why,
+        ));
     }
     let deadline = &spec["activeDeadlineSeconds"];
     let range = 1..=i64::from(i32::MAX);
@@ -33,25 +61,66 @@ pub fn validate_pod(spec: &Value, path: &str) -> Vec<Cause> {
         .as_i64()
         .is_some_and(|seconds| !range.contains(&seconds))
     {
-        let field = format!("{path}.activeDeadlineSeconds");
         let why = "must be between 1 and 2147483647, inclusive";
-        causes.push(Cause::invalid(field, deadline, why));
+        causes.push(Cause::invalid(at("activeDeadlineSeconds"), deadline, why));
     }
-    for (field, label) in [("hostname", "hostname"), ("subdomain", "subdomain")] {
-        let name = text(&spec[field]);
-        if !name.is_empty() {
-            for why in names::label(name) {
-                causes.push(Cause::invalid(format!("{path}.{label}"), &name.into(), why));
-            }
+    causes.extend(well_named(spec, path));
+    for (index, alias) in items(&spec["hostAliases"]).enumerate() {
+        let ip = &alias["ip"];
+        if text(ip).parse::<IpAddr>().is_err() {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            causes.push(Cause::invalid(
+                at(&format!("hostAliases[{index}].ip")),
+                ip,
+                why,
+            ));
         }
     }
-    for (key, value) in fields(&spec["nodeSelector"]) {
-        let field = format!("{path}.nodeSelector");
-        for why in names::qualified(key) {
-            causes.push(Cause::invalid(field.clone(), &key.as_str().into(), why));
+    let system = &spec["os"];
+    if system.is_object() {
+        match text(&system["name"]) {
+            "" => causes.push(Cause::required(at("os.name"), "cannot be empty")),
+            name if SYSTEMS.contains(&name) => {}
+            name => causes.push(Cause::not_supported(at("os.name"), &name.into(), SYSTEMS)),
         }
-        for why in names::label_value(text(value)) {
-            causes.push(Cause::invalid(field.clone(), value, why));
+    }
+    if spec["hostPID"] == true && spec["shareProcessNamespace"] == true {
+        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
+        causes.push(Cause::invalid(
+            at("shareProcessNamespace"),
+            &true.into(),
+            why,
+        ));
+    }
+    causes.extend(containers::identities(
+        &spec["securityContext"],
+        &at("securityContext"),
+    ));
+    causes
+}
+
+/// Names of other things in a pod's spec are names.
+fn well_named(spec: &Value, path: &str) -> Vec<Cause> {
+    type Rule = fn(&str) -> Vec<String>;
+    let mut named: Vec<(String, &Value, Rule)> = Vec::new();
+    for field in ["hostname", "subdomain"] {
+        named.push((field.to_owned(), &spec[field], names::label));
+    }
+    for field in [
+        "serviceAccountName",
+        "priorityClassName",
+        "runtimeClassName",
+    ] {
+        named.push((field.to_owned(), &spec[field], names::subdomain));
+    }
+    for (index, gate) in items(&spec["readinessGates"]).enumerate() {
+        let field = format!("readinessGates[{index}].conditionType");
+        named.push((field, &gate["conditionType"], names::qualified));
+    }
+    let mut causes = Vec::new();
+    for (field, name, problems) in named {
+        for why in name.as_str().map(problems).unwrap_or_default() {
+            causes.push(Cause::invalid(format!("{path}.{field}"), name, why));
         }
     }
     causes
@@ -73,6 +142,11 @@ fn volumes(spec: &Value, path: &str) -> Vec<Cause> {
                 causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
             }
         }
+        for (source, required) in SOURCES {
+            if volume[*source].is_object() && text(&volume[*source][*required]).is_empty() {
+                causes.push(Cause::required(format!("{field}.{source}.{required}"), ""));
+            }
+        }
         let sources = fields(volume).filter(|(key, _)| *key != "name").count();
         if sources == 0 {
             causes.push(Cause::required(field, "must specify a volume type"));
@@ -82,125 +156,6 @@ fn volumes(spec: &Value, path: &str) -> Vec<Cause> {
                 let why = "may not specify more than 1 volume type";
                 causes.push(Cause::forbidden(format!("{field}.{source}"), why));
             }
-        }
-    }
-    causes
-}
-
-/// Problems of a container; `path` leads to it, `spec` is that of its pod.
-pub fn validate_container(container: &Value, spec: &Value, path: &str) -> Vec<Cause> {
-    let mut causes = ports(container, path);
-    let policy = text(&container["imagePullPolicy"]);
-    if !policy.is_empty() && !PULL_POLICIES.contains(&policy) {
-        let field = format!("{path}.imagePullPolicy");
-        causes.push(Cause::not_supported(field, &policy.into(), PULL_POLICIES));
-    }
-    for (index, variable) in items(&container["env"]).enumerate() {
-        let name = text(&variable["name"]);
-        let field = format!("{path}.env[{index}].name");
-        if name.is_empty() {
-            causes.push(Cause::required(field, ""));
-        } else if name.contains('=') || !name.chars().all(|c| (' '..='~').contains(&c)) {
-            let why = "a valid environment variable name must consist only of printable ASCII \
-                       characters other than '='";
-            causes.push(Cause::invalid(field, &name.into(), why));
-        }
-    }
-    causes.extend(mounts(container, spec, path));
-    causes.extend(amounts(
-        &container["resources"],
-        &format!("{path}.resources"),
-    ));
-    causes
-}
-
-fn ports(container: &Value, path: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (index, port) in items(&container["ports"]).enumerate() {
-        let field = |name: &str| format!("{path}.ports[{index}].{name}");
-        let name = text(&port["name"]);
-        if !name.is_empty() {
-            for why in names::port(name) {
-                causes.push(Cause::invalid(field("name"), &name.into(), why));
-            }
-            if !seen.insert(name) {
-                causes.push(Cause::duplicate(field("name"), &name.into()));
-            }
-        }
-        let why = "must be between 1 and 65535, inclusive";
-        match port["containerPort"].as_i64().unwrap_or_default() {
-            0 => causes.push(Cause::required(field("containerPort"), "")),
-            1..=65535 => {}
-            other => causes.push(Cause::invalid(field("containerPort"), &other.into(), why)),
-        }
-        let host = port["hostPort"].as_i64().unwrap_or_default();
-        if !(0..=65535).contains(&host) {
-            causes.push(Cause::invalid(field("hostPort"), &host.into(), why));
-        }
-        let protocol = text(&port["protocol"]);
-        if !PROTOCOLS.contains(&protocol) {
-            let value = protocol.into();
-            causes.push(Cause::not_supported(field("protocol"), &value, PROTOCOLS));
-        }
-    }
-    causes
-}
-
-fn mounts(container: &Value, spec: &Value, path: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let mut seen = BTreeSet::new();
-    let known = |name: &str| {
-        let claimed = items(&spec["volumes"]);
-        claimed.into_iter().any(|volume| volume["name"] == name)
-    };
-    for (index, mount) in items(&container["volumeMounts"]).enumerate() {
-        let field = |name: &str| format!("{path}.volumeMounts[{index}].{name}");
-        let (name, place) = (text(&mount["name"]), text(&mount["mountPath"]));
-        if name.is_empty() {
-            causes.push(Cause::required(field("name"), ""));
-        } else if !known(name) {
-            causes.push(Cause::not_found(field("name"), &name.into()));
-        }
-        if place.is_empty() {
-            causes.push(Cause::required(field("mountPath"), ""));
-        } else if !seen.insert(place) {
-            let why = "must be unique";
-            causes.push(Cause::invalid(field("mountPath"), &place.into(), why));
-        }
-    }
-    causes
-}
-
-fn amounts(resources: &Value, path: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let (limits, requests) = (&resources["limits"], &resources["requests"]);
-    for (list, amounts) in [("limits", limits), ("requests", requests)] {
-        for (name, amount) in fields(amounts) {
-            let negative =
-                quantity::compare(text(amount), "0").is_some_and(std::cmp::Ordering::is_lt);
-            if negative {
-                let why = "must be greater than or equal to 0";
-                causes.push(Cause::invalid(
-                    format!("{path}.{list}[{name}]"),
-                    amount,
-                    why,
-                ));
-            }
-        }
-    }
-    for (name, request) in fields(requests) {
-        let Some(limit) = limits.get(name) else {
-            continue;
-        };
-        let greater =
-            quantity::compare(text(request), text(limit)).is_some_and(std::cmp::Ordering::is_gt);
-        if greater {
-            let why = format!(
-                "must be less than or equal to {name} limit of {}",
-                text(limit)
-            );
-            causes.push(Cause::invalid(format!("{path}.requests"), request, why));
         }
     }
     causes
@@ -245,27 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn mounts_need_a_volume_and_a_place() {
-        let spec = json!({"volumes": [{"name": "v", "emptyDir": {}}]});
-        let container = json!({"volumeMounts": [
-            {"name": "v", "mountPath": "/a"}, {"name": "w", "mountPath": "/a"}, {"name": "v"}]});
-        let causes = validate_container(&container, &spec, "c");
-        let expected = [
-            "c.volumeMounts[1].name",
-            "c.volumeMounts[1].mountPath",
-            "c.volumeMounts[2].mountPath",
-        ];
-        assert_eq!(found(&causes), expected);
-        assert_eq!(causes[0].reason, "FieldValueNotFound");
-    }
-
-    #[test]
     fn volumes_have_a_unique_name_and_one_source() {
         let spec = json!({"volumes": [
             {"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}, {"name": "w"},
             {"name": "x", "emptyDir": {}, "hostPath": {"path": "/"}}]});
         assert_eq!(
-            found(&validate_pod(&spec, "spec")),
+            found(&volumes(&spec, "spec")),
             [
                 "spec.volumes[1].name",
                 "spec.volumes[2]",
@@ -275,27 +215,44 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_ask_for_more_than_its_limit() {
-        let container = json!({"resources": {
-            "requests": {"cpu": "1500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}});
-        let causes = validate_container(&container, &json!({}), "c");
-        assert_eq!(found(&causes), ["c.resources.requests"]);
+    fn a_volume_says_what_it_is_made_of() {
+        let spec = json!({"restartPolicy": "Always", "volumes": [
+            {"name": "v", "secret": {}}, {"name": "w", "hostPath": {"path": "/"}}]});
+        assert_eq!(
+            found(&validate_pod(&spec, "spec")),
+            ["spec.volumes[0].secret.secretName"]
+        );
     }
 
     #[test]
-    fn ports_are_in_range_and_have_short_names() {
-        let container = json!({"ports": [
-            {"containerPort": 80, "protocol": "TCP", "name": "far-too-long-a-name"},
-            {"protocol": "TCP"}, {"containerPort": 70000, "protocol": "X"}]});
-        assert_eq!(
-            found(&validate_container(&container, &json!({}), "c")),
-            [
-                "c.ports[0].name",
-                "c.ports[1].containerPort",
-                "c.ports[2].containerPort",
-                "c.ports[2].protocol",
-            ]
-        );
+    fn a_pod_says_what_exists() {
+        for (spec, field) in [
+            (json!({"dnsPolicy": "Never"}), "s.dnsPolicy"),
+            (json!({"dnsPolicy": "None"}), "s.dnsConfig.nameservers"),
+            (json!({"preemptionPolicy": "Ask"}), "s.preemptionPolicy"),
+            (json!({"os": {"name": "beos"}}), "s.os.name"),
+            (
+                json!({"hostAliases": [{"ip": "here"}]}),
+                "s.hostAliases[0].ip",
+            ),
+            (
+                json!({"hostPID": true, "shareProcessNamespace": true}),
+                "s.shareProcessNamespace",
+            ),
+            (
+                json!({"securityContext": {"fsGroup": -1}}),
+                "s.securityContext.fsGroup",
+            ),
+            (json!({"subdomain": "a.b"}), "s.subdomain"),
+            (
+                json!({"readinessGates": [{"conditionType": "a b"}]}),
+                "s.readinessGates[0].conditionType",
+            ),
+        ] {
+            let mut pod = spec.clone();
+            pod["restartPolicy"] = "Always".into();
+            assert_eq!(found(&validate_pod(&pod, "s")), [field], "{spec}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{fields, items, items_mut, put, set_default, text};
-use super::{names, pod_parts, storage};
+use super::values::{items, items_mut, put, set_default, text};
+use super::{containers, pod_parts, pod_placement, storage};
 
 const CONTAINER_LISTS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
 
@@ -157,6 +157,7 @@ fn requests_from_limits(container: &mut Value) {
 
 /// A new Pod is pending.
 pub fn before_create(pod: &mut Value) {
+    pod_placement::tolerate_short_outages(&mut pod["spec"]);
     pod["status"] = json!({"phase": "Pending", "qosClass": quality_of_service(&pod["spec"])});
     if items(&pod["spec"]["schedulingGates"]).next().is_some() {
         pod["status"]["conditions"] = json!([{
@@ -168,9 +169,18 @@ pub fn before_create(pod: &mut Value) {
     }
 }
 
-/// The subresources change their part of the spec only; `podIP` and `podIPs` say the same.
+/// What the server gave a Pod stays. The subresources change their part of the spec only; `podIP`
+/// and `podIPs` say the same.
 pub fn before_update(pod: &mut Value, old: &Value, subresource: Option<&str>) {
     match subresource {
+        None => {
+            pod_placement::tolerate_short_outages(&mut pod["spec"]);
+            for field in ["priority", "preemptionPolicy"] {
+                if pod["spec"][field].is_null() {
+                    put(&mut pod["spec"], field, old["spec"].get(field).cloned());
+                }
+            }
+        }
         Some("ephemeralcontainers") => {
             let containers = pod["spec"].get("ephemeralContainers").cloned();
             pod["spec"] = old["spec"].clone();
@@ -227,45 +237,30 @@ fn quality_of_service(spec: &Value) -> &'static str {
     if all { "Guaranteed" } else { "Burstable" }
 }
 
-/// What is wrong with a pod's spec; `path` leads to it.
-pub fn validate(spec: &Value, path: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if items(&spec["containers"]).next().is_none() {
-        causes.push(Cause::required(format!("{path}.containers"), ""));
+/// What is wrong with a Pod.
+pub fn validate(pod: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut causes = validate_spec(&pod["spec"], "spec");
+    if old.is_none() && items(&pod["spec"]["ephemeralContainers"]).next().is_some() {
+        let why = "cannot be set on create";
+        causes.push(Cause::forbidden("spec.ephemeralContainers", why));
     }
-    causes.extend(pod_parts::validate_pod(spec, path));
-    let mut seen: Vec<&str> = Vec::new();
-    for list in ["initContainers", "containers", "ephemeralContainers"] {
-        for (index, container) in items(&spec[list]).enumerate() {
-            let field = format!("{path}.{list}[{index}]");
-            let name = text(&container["name"]);
-            if name.is_empty() {
-                causes.push(Cause::required(format!("{field}.name"), ""));
-            } else {
-                for problem in names::label(name) {
-                    causes.push(Cause::invalid(
-                        format!("{field}.name"),
-                        &name.into(),
-                        problem,
-                    ));
-                }
-                if seen.contains(&name) {
-                    causes.push(Cause::duplicate(format!("{field}.name"), &name.into()));
-                }
-                seen.push(name);
-            }
-            if text(&container["image"]).is_empty() {
-                causes.push(Cause::required(format!("{field}.image"), ""));
-            }
-            causes.extend(pod_parts::validate_container(container, spec, &field));
-        }
+    causes
+}
+
+/// What is wrong with a template of Pods; `path` leads to its spec.
+pub fn validate_template(spec: &Value, path: &str) -> Vec<Cause> {
+    let mut causes = validate_spec(spec, path);
+    if items(&spec["ephemeralContainers"]).next().is_some() {
+        let why = "ephemeral containers not allowed in pod template";
+        causes.push(Cause::forbidden(format!("{path}.ephemeralContainers"), why));
     }
-    let restart = text(&spec["restartPolicy"]);
-    let known = ["Always", "OnFailure", "Never"];
-    if !known.contains(&restart) {
-        let field = format!("{path}.restartPolicy");
-        causes.push(Cause::not_supported(field, &restart.into(), &known));
-    }
+    causes
+}
+
+fn validate_spec(spec: &Value, path: &str) -> Vec<Cause> {
+    let mut causes = pod_parts::validate_pod(spec, path);
+    causes.extend(containers::validate(spec, path));
+    causes.extend(pod_placement::validate(spec, path));
     causes
 }
 
@@ -284,8 +279,9 @@ pub fn validate_update(pod: &Value, old: &Value, subresource: Option<&str>) -> V
             return vec![Cause::forbidden(format!("spec.{list}"), why)];
         }
     }
-    let causes = pod_parts::validate_update(pod, old);
-    if !causes.is_empty() || frozen(pod) == frozen(old) {
+    let mut causes = pod_parts::validate_update(pod, old);
+    causes.extend(pod_placement::validate_update(pod, old));
+    if !causes.is_empty() || frozen(pod, old) == frozen(old, old) {
         return causes;
     }
     let why = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -295,26 +291,27 @@ pub fn validate_update(pod: &Value, old: &Value, subresource: Option<&str>) -> V
     vec![Cause::forbidden("spec", why)]
 }
 
-/// The part of the spec that may not change.
-fn frozen(pod: &Value) -> Value {
+/// The part of the spec that may not change, given what it was.
+fn frozen(pod: &Value, old: &Value) -> Value {
     let mut spec = pod["spec"].clone();
     for list in ["containers", "initContainers"] {
         for container in items_mut(spec.get_mut(list)) {
             container["image"] = Value::Null;
         }
     }
-    // Gates may be lifted. An account has two names for one thing.
-    for field in [
-        "activeDeadlineSeconds",
-        "tolerations",
-        "schedulingGates",
-        "serviceAccount",
-    ] {
-        if let Value::Object(map) = &mut spec {
+    if let Value::Object(map) = &mut spec {
+        // An account has two names for one thing. What may change of the others is said elsewhere.
+        for field in [
+            "activeDeadlineSeconds",
+            "tolerations",
+            "schedulingGates",
+            "serviceAccount",
+        ] {
             map.shift_remove(field);
         }
-    }
-    if let Value::Object(map) = &mut spec {
+        if pod_placement::is_held_back(&old["spec"]) {
+            map.shift_remove("nodeSelector");
+        }
         map.sort_keys();
     }
     spec
@@ -341,23 +338,6 @@ fn ephemeral_containers_kept(pod: &Value, old: &Value) -> Vec<Cause> {
         }
     }
     causes
-}
-
-/// The labels of a selector with `matchLabels` only that `labels` do not have.
-pub fn selects(selector: &Value, labels: &Value) -> bool {
-    let equal = fields(&selector["matchLabels"]).all(|(key, value)| labels.get(key) == Some(value));
-    let matches = |expression: &Value| {
-        let value = labels.get(text(&expression["key"]));
-        let among = || value.is_some_and(|value| items(&expression["values"]).any(|v| v == value));
-        match text(&expression["operator"]) {
-            "In" => among(),
-            "NotIn" => !among(),
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    };
-    equal && items(&selector["matchExpressions"]).all(matches)
 }
 
 #[cfg(test)]
@@ -388,15 +368,5 @@ mod tests {
         );
         let equal = json!({"limits": both, "requests": both});
         assert_eq!(quality_of_service(&spec(equal)), "Guaranteed");
-    }
-
-    #[test]
-    fn selectors_know_labels_and_expressions() {
-        let selector = json!({"matchLabels": {"a": "1"}, "matchExpressions": [
-            {"key": "b", "operator": "In", "values": ["x", "y"]},
-            {"key": "c", "operator": "DoesNotExist"}]});
-        assert!(selects(&selector, &json!({"a": "1", "b": "x"})));
-        assert!(!selects(&selector, &json!({"a": "1", "b": "z"})));
-        assert!(!selects(&selector, &json!({"a": "1", "b": "x", "c": ""})));
     }
 }

@@ -8,6 +8,11 @@ pub fn compare(left: &str, right: &str) -> Option<Ordering> {
     value(left)?.partial_cmp(&value(right)?)
 }
 
+/// Whether an amount has no fraction; not if it is no amount.
+pub fn is_whole(text: &str) -> bool {
+    value(text).is_some_and(|value| value.fract() == 0.0)
+}
+
 fn value(text: &str) -> Option<f64> {
     let end = text
         .char_indices()

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::status::Cause;
 
 use super::addresses::{self, uses_node_ports};
-use super::kinds::{items, items_mut, put, remove, set_default, text};
-use super::names;
+use super::values::{items, items_mut, put, remove, set_default, text};
+use super::{cidr, names};
 
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
@@ -128,6 +128,17 @@ pub fn validate(service: &Value) -> Vec<Cause> {
             let value = protocol.into();
             causes.push(Cause::not_supported(field(".protocol"), &value, PROTOCOLS));
         }
+        if let Some(name) = port["targetPort"].as_str() {
+            for why in names::port(name) {
+                causes.push(Cause::invalid(field(".targetPort"), &name.into(), why));
+            }
+        }
+        let protocol = text(&port["appProtocol"]);
+        if !protocol.is_empty() {
+            for why in names::qualified(protocol) {
+                causes.push(Cause::invalid(field(".appProtocol"), &protocol.into(), why));
+            }
+        }
         if port["targetPort"]
             .as_i64()
             .is_some_and(|number| !(1..=65535).contains(&number))
@@ -159,7 +170,8 @@ pub fn validate(service: &Value) -> Vec<Cause> {
         known_node_ports.push(pair);
     }
     validate_addresses(spec, &mut causes);
-    for (key, value) in super::kinds::fields(&spec["selector"]) {
+    causes.extend(validate_traffic(spec));
+    for (key, value) in super::values::fields(&spec["selector"]) {
         for why in names::qualified(key) {
             causes.push(Cause::invalid("spec.selector", &key.as_str().into(), why));
         }
@@ -217,6 +229,49 @@ fn validate_addresses(spec: &Value, causes: &mut Vec<Cause>) {
             causes.push(Cause::invalid(field, address, why));
         }
     }
+}
+
+/// Where traffic to a Service comes from and where it goes.
+fn validate_traffic(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (name, known) in [
+        ("externalTrafficPolicy", &["Cluster", "Local"][..]),
+        ("internalTrafficPolicy", &["Cluster", "Local"]),
+        (
+            "trafficDistribution",
+            &["PreferClose", "PreferSameNode", "PreferSameZone"],
+        ),
+    ] {
+        let policy = &spec[name];
+        if !policy.is_null() && !known.contains(&text(policy)) {
+            causes.push(Cause::not_supported(format!("spec.{name}"), policy, known));
+        }
+    }
+    let policy = &spec["externalTrafficPolicy"];
+    let from_outside = uses_node_ports(spec) || items(&spec["externalIPs"]).next().is_some();
+    if !policy.is_null() && !from_outside {
+        let why = "may only be set for externally-accessible services";
+        causes.push(Cause::invalid("spec.externalTrafficPolicy", policy, why));
+    }
+    for (index, address) in items(&spec["externalIPs"]).enumerate() {
+        if text(address).parse::<std::net::IpAddr>().is_err() {
+            let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            let field = format!("spec.externalIPs[{index}]");
+            causes.push(Cause::invalid(field, address, why));
+        }
+    }
+    let ranges = &spec["loadBalancerSourceRanges"];
+    if !ranges.is_null() && spec["type"] != "LoadBalancer" {
+        let why = "may only be used when `type` is 'LoadBalancer'";
+        causes.push(Cause::forbidden("spec.loadBalancerSourceRanges", why));
+    }
+    for (index, range) in items(ranges).enumerate() {
+        if cidr::address(text(range).trim()).is_none() {
+            let field = format!("spec.loadBalancerSourceRanges[{index}]");
+            causes.push(cidr::invalid(field, range));
+        }
+    }
+    causes
 }
 
 /// The address of a Service stays.
@@ -277,6 +332,40 @@ mod tests {
         assert_eq!(new["spec"]["clusterIPs"], old["spec"]["clusterIPs"]);
         new["spec"]["clusterIP"] = "10.0.0.9".into();
         assert_eq!(validate_update(&new, &old)[0].field, "spec.clusterIPs[0]");
+    }
+
+    #[test]
+    fn traffic_goes_where_the_type_lets_it() {
+        for (spec, field) in [
+            (
+                json!({"type": "NodePort", "externalTrafficPolicy": "Local"}),
+                None,
+            ),
+            (
+                json!({"type": "ClusterIP", "externalTrafficPolicy": "Local"}),
+                Some("spec.externalTrafficPolicy"),
+            ),
+            (
+                json!({"type": "ClusterIP", "internalTrafficPolicy": "Remote"}),
+                Some("spec.internalTrafficPolicy"),
+            ),
+            (
+                json!({"externalIPs": ["here"]}),
+                Some("spec.externalIPs[0]"),
+            ),
+            (
+                json!({"type": "NodePort", "loadBalancerSourceRanges": ["10.0.0.0/8"]}),
+                Some("spec.loadBalancerSourceRanges"),
+            ),
+            (
+                json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["here"]}),
+                Some("spec.loadBalancerSourceRanges[0]"),
+            ),
+        ] {
+            let causes = validate_traffic(&spec);
+            let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+            assert_eq!(fields, field.into_iter().collect::<Vec<_>>(), "{spec}");
+        }
     }
 
     #[test]

@@ -1,11 +1,21 @@
 //! Rules of volumes: claims to them, their classes and drivers.
 
+use std::cmp::Ordering;
+
 use serde_json::{Value, json};
 
 use crate::status::Cause;
 
-use super::kinds::{fields, items, set_default, text};
+use super::quantity;
+use super::values::{fields, items, set_default, text};
 
+const ACCESS_MODES: &[&str] = &[
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
+const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
 const RECLAIM_POLICIES: &[&str] = &["Delete", "Recycle", "Retain"];
 const CLASS_RECLAIM_POLICIES: &[&str] = &["Delete", "Retain"];
 const BINDING_MODES: &[&str] = &["Immediate", "WaitForFirstConsumer"];
@@ -109,8 +119,22 @@ pub fn validate_claim(claim: &Value) -> Vec<Cause> {
         let why = "at least 1 access mode is required";
         causes.push(Cause::required("spec.accessModes", why));
     }
-    if spec["resources"]["requests"].get("storage").is_none() {
-        causes.push(Cause::required("spec.resources[storage]", ""));
+    for mode in items(&spec["accessModes"]) {
+        if !ACCESS_MODES.contains(&text(mode)) {
+            causes.push(Cause::not_supported("spec.accessModes", mode, ACCESS_MODES));
+        }
+    }
+    let mode = &spec["volumeMode"];
+    if !mode.is_null() && !VOLUME_MODES.contains(&text(mode)) {
+        causes.push(Cause::not_supported("spec.volumeMode", mode, VOLUME_MODES));
+    }
+    match spec["resources"]["requests"].get("storage") {
+        None => causes.push(Cause::required("spec.resources[storage]", "")),
+        Some(size) if quantity::compare(text(size), "0").is_some_and(Ordering::is_le) => {
+            let why = "must be greater than zero";
+            causes.push(Cause::invalid("spec.resources[storage]", size, why));
+        }
+        Some(_) => {}
     }
     causes
 }
@@ -197,6 +221,24 @@ mod tests {
         let volume = volume(two);
         assert_eq!(volume["spec"]["hostPath"]["type"], "");
         assert_eq!(found(&validate_volume(&volume)), ["spec.nfs"]);
+    }
+
+    #[test]
+    fn a_claim_is_to_something_that_volumes_have() {
+        let claim = |modes: &[&str], size: &str, mode: &str| {
+            json!({"spec": {"accessModes": modes, "volumeMode": mode,
+                "resources": {"requests": {"storage": size}}}})
+        };
+        let good = claim(&["ReadWriteOnce"], "1Gi", "Block");
+        assert!(validate_claim(&good).is_empty());
+        assert_eq!(
+            found(&validate_claim(&claim(&["Sometimes"], "0", "Tape"))),
+            [
+                "spec.accessModes",
+                "spec.volumeMode",
+                "spec.resources[storage]"
+            ]
+        );
     }
 
     #[test]

@@ -70,8 +70,14 @@ const PLAIN_INTEGERS: &[&str] = &[
     "updatedReplicas",
 ];
 const POINTER_TEXTS: &[&str] = &[
+    "appProtocol",
+    "holderIdentity",
     "ingressClassName",
+    "managedBy",
+    "preferredHolder",
+    "runtimeClassName",
     "storageClassName",
+    "timeZone",
     "volumeAttributesClassName",
 ];
 
@@ -385,6 +391,9 @@ mod tests {
         let mut node = json!({"spec": {"unschedulable": false, "taints": []}, "status": null});
         Type::of::<Node>().decode(&mut node).unwrap();
         assert_eq!(node, json!({"spec": {}}));
+        let mut lease = json!({"spec": {"holderIdentity": ""}});
+        Type::of::<Lease>().decode(&mut lease).unwrap();
+        assert_eq!(lease, json!({"spec": {"holderIdentity": ""}}));
         let mut map = json!({"immutable": false, "data": {}});
         Type::of::<ConfigMap>().decode(&mut map).unwrap();
         assert_eq!(map, json!({"immutable": false}));

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::registry::Kind;
 
-use super::kinds::{fields, items, text};
 use super::names;
+use super::values::{fields, items, text};
 
 /// Labels of nodes that have a newer name, since when, and that name.
 const OLD_LABELS: &[(&str, &str, &str)] = &[

@@ -1,18 +1,17 @@
-//! What is wrong with workloads, and what of them may change.
+//! What is wrong with workloads whose Pods run for ever, and what of them may change.
 
 use serde_json::Value;
 
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::kinds::{fields, text};
-use super::pods;
+use super::values::{fields, text};
+use super::{job_rules, pods, selectors, workloads};
 
 const STRATEGIES: &[&str] = &["Recreate", "RollingUpdate"];
-const CONCURRENCY: &[&str] = &["Allow", "Forbid", "Replace"];
+const DAEMON_STRATEGIES: &[&str] = &["RollingUpdate", "OnDelete"];
+const RETENTION: &[&str] = &["Retain", "Delete"];
 const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
-/// The longest name of a CronJob: its Jobs add eleven characters to it.
-const CRON_JOB_NAME: usize = 52;
 /// What may change of a StatefulSet.
 const STATEFUL_SET_FIELDS: &[&str] = &[
     "replicas",
@@ -27,55 +26,61 @@ const STATEFUL_SET_FIELDS: &[&str] = &[
 /// What is wrong with a workload.
 pub fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
     let spec = &object["spec"];
+    match kind.kind.as_str() {
+        "Job" => return job_rules::validate_job(object),
+        "CronJob" => return job_rules::validate_cron_job(object),
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "ReplicationController" => {}
+        _ => return Vec::new(),
+    }
     let mut causes = Vec::new();
-    for field in [
-        "replicas",
-        "minReadySeconds",
-        "revisionHistoryLimit",
-        "progressDeadlineSeconds",
-        "parallelism",
-        "completions",
-        "backoffLimit",
-        "activeDeadlineSeconds",
-        "ttlSecondsAfterFinished",
-        "startingDeadlineSeconds",
-        "successfulJobsHistoryLimit",
-        "failedJobsHistoryLimit",
+    for pointer in [
+        "/replicas",
+        "/minReadySeconds",
+        "/revisionHistoryLimit",
+        "/progressDeadlineSeconds",
+        "/ordinals/start",
+        "/updateStrategy/rollingUpdate/partition",
     ] {
-        if spec[field].as_i64().is_some_and(|number| number < 0) {
-            let path = format!("spec.{field}");
-            causes.push(Cause::invalid(path, &spec[field], NOT_NEGATIVE));
+        let number = spec.pointer(pointer).unwrap_or(&Value::Null);
+        if number.as_i64().is_some_and(|number| number < 0) {
+            let field = format!("spec{}", pointer.replace('/', "."));
+            causes.push(Cause::invalid(field, number, NOT_NEGATIVE));
         }
     }
     match kind.kind.as_str() {
-        "Job" => causes.extend(validate_job(spec, "spec")),
-        "CronJob" => causes.extend(validate_cron_job(object)),
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
-            causes.extend(validate_selector(&kind.kind, spec));
-            causes.extend(validate_template(spec, &kind.kind));
-        }
-        _ => {}
+        "ReplicationController" => causes.extend(validate_map_selector(spec)),
+        _ => causes.extend(validate_selector(&kind.kind, spec)),
     }
-    if kind.kind == "Deployment" {
-        causes.extend(validate_deployment(spec));
+    causes.extend(validate_template(spec, &kind.kind));
+    match kind.kind.as_str() {
+        "Deployment" => causes.extend(validate_deployment(spec)),
+        "DaemonSet" => causes.extend(validate_daemon_strategy(&spec["updateStrategy"])),
+        "StatefulSet" => causes.extend(validate_stateful_set(spec)),
+        _ => {}
     }
     causes
 }
 
+fn mismatch(spec: &Value) -> Cause {
+    let labels = &spec["template"]["metadata"]["labels"];
+    let why = "`selector` does not match template `labels`";
+    Cause::invalid("spec.template.metadata.labels", labels, why)
+}
+
 fn validate_selector(kind: &str, spec: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
     let selector = &spec["selector"];
     let labels = &spec["template"]["metadata"]["labels"];
-    let mismatch = || {
-        let why = "`selector` does not match template `labels`";
-        Cause::invalid("spec.template.metadata.labels", labels, why)
-    };
     if selector.is_null() {
+        let missing = (kind != "DaemonSet").then(|| Cause::required("spec.selector", ""));
+        return missing.into_iter().chain([mismatch(spec)]).collect();
+    }
+    let mut causes = selectors::validate(selector, "spec.selector");
+    if !causes.is_empty() {
         if kind != "DaemonSet" {
-            causes.push(Cause::required("spec.selector", ""));
+            let why = "invalid label selector";
+            causes.push(Cause::invalid("spec.selector", selector, why));
         }
-        causes.push(mismatch());
-    } else if fields(selector).next().is_none() {
+    } else if selectors::is_empty(selector) {
         let of = match kind {
             "DaemonSet" => "daemonset",
             "StatefulSet" => "statefulset",
@@ -83,17 +88,34 @@ fn validate_selector(kind: &str, spec: &Value) -> Vec<Cause> {
         };
         let why = format!("empty selector is invalid for {of}");
         causes.push(Cause::invalid("spec.selector", selector, why));
-    } else if !pods::selects(selector, labels) {
-        causes.push(mismatch());
+    } else if !selectors::selects(selector, labels) {
+        causes.push(mismatch(spec));
     }
     causes
+}
+
+/// The selector of a ReplicationController is older than the others: it is just labels.
+fn validate_map_selector(spec: &Value) -> Vec<Cause> {
+    let labels = &spec["template"]["metadata"]["labels"];
+    let mut wanted = fields(&spec["selector"]).peekable();
+    if wanted.peek().is_none() {
+        return vec![Cause::required("spec.selector", "")];
+    }
+    if spec["template"].is_null() {
+        return vec![Cause::required("spec.template", "")];
+    }
+    let fits = wanted.all(|(key, value)| labels.get(key) == Some(value));
+    (!fits).then(|| mismatch(spec)).into_iter().collect()
 }
 
 /// Pods of these workloads run for ever.
 fn validate_template(spec: &Value, kind: &str) -> Vec<Cause> {
     let path = "spec.template.spec";
     let template = &spec["template"]["spec"];
-    let mut causes = pods::validate(template, path);
+    if kind == "ReplicationController" && spec["template"].is_null() {
+        return Vec::new();
+    }
+    let mut causes = pods::validate_template(template, path);
     let policy = &template["restartPolicy"];
     if matches!(text(policy), "OnFailure" | "Never") {
         let field = format!("{path}.restartPolicy");
@@ -145,15 +167,14 @@ fn validate_rolling_update(rolling: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     for field in ["maxUnavailable", "maxSurge"] {
         let value = &rolling[field];
-        if let Some(why) = super::workloads::share_problem(value) {
+        if let Some(why) = workloads::share_problem(value) {
             // More than all may come, but not go.
             if field == "maxUnavailable" || !why.contains("100%") {
                 causes.push(Cause::invalid(format!("{path}.{field}"), value, why));
             }
         }
     }
-    let zero = |value: &Value| value == 0 || value == "0%";
-    if zero(&rolling["maxUnavailable"]) && zero(&rolling["maxSurge"]) {
+    if is_none_of(&rolling["maxUnavailable"]) && is_none_of(&rolling["maxSurge"]) {
         let why = "may not be 0 when `maxSurge` is 0";
         causes.push(Cause::invalid(
             format!("{path}.maxUnavailable"),
@@ -164,56 +185,101 @@ fn validate_rolling_update(rolling: &Value) -> Vec<Cause> {
     causes
 }
 
-fn validate_job(spec: &Value, path: &str) -> Vec<Cause> {
-    let template = &spec["template"]["spec"];
-    let path = format!("{path}.template.spec");
-    let mut causes = pods::validate(template, &path);
-    if template["restartPolicy"] == "Always" {
-        let why = "valid values: \"OnFailure\", \"Never\"";
-        causes.push(Cause::required(format!("{path}.restartPolicy"), why));
+/// Whether a number or a share of the whole is nothing.
+fn is_none_of(share: &Value) -> bool {
+    share == 0 || share == "0%"
+}
+
+fn validate_daemon_strategy(strategy: &Value) -> Vec<Cause> {
+    let path = "spec.updateStrategy.rollingUpdate";
+    let rolling = &strategy["rollingUpdate"];
+    match text(&strategy["type"]) {
+        "OnDelete" => return Vec::new(),
+        "RollingUpdate" => {}
+        _ => {
+            let field = "spec.updateStrategy";
+            return vec![Cause::not_supported(field, strategy, DAEMON_STRATEGIES)];
+        }
+    }
+    let mut causes = Vec::new();
+    for field in ["maxUnavailable", "maxSurge"] {
+        let value = &rolling[field];
+        let problem = workloads::share_problem(value);
+        causes.extend(problem.map(|why| Cause::invalid(format!("{path}.{field}"), value, why)));
+    }
+    let (gone, more) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
+    match (is_none_of(gone), is_none_of(more)) {
+        (false, false) => {
+            let why = "may not be set when maxUnavailable is non-zero";
+            causes.push(Cause::invalid(format!("{path}.maxSurge"), more, why));
+        }
+        (true, true) => {
+            let why = "cannot be 0 when maxSurge is 0";
+            causes.push(Cause::required(format!("{path}.maxUnavailable"), why));
+        }
+        _ => {}
     }
     causes
 }
 
-fn validate_cron_job(object: &Value) -> Vec<Cause> {
-    let spec = &object["spec"];
-    let mut causes = validate_job(&spec["jobTemplate"]["spec"], "spec.jobTemplate.spec");
-    let name = &object["metadata"]["name"];
-    if text(name).len() > CRON_JOB_NAME {
-        let why = format!("must be no more than {CRON_JOB_NAME} characters");
-        causes.push(Cause::invalid("metadata.name", name, why));
+fn validate_stateful_set(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let policy = &spec["podManagementPolicy"];
+    if !matches!(text(policy), "OrderedReady" | "Parallel") {
+        let why = "must be 'OrderedReady' or 'Parallel'";
+        causes.push(Cause::invalid("spec.podManagementPolicy", policy, why));
     }
-    let schedule = text(&spec["schedule"]);
-    if schedule.is_empty() {
-        causes.push(Cause::required("spec.schedule", ""));
-    } else if !schedule.starts_with('@') && schedule.split_whitespace().count() != 5 {
-        let found = schedule.split_whitespace().count();
-        let why = format!("expected exactly 5 fields, found {found}: [{schedule}]");
-        causes.push(Cause::invalid("spec.schedule", &spec["schedule"], why));
+    let strategy = &spec["updateStrategy"];
+    let rolling = &strategy["rollingUpdate"];
+    match text(&strategy["type"]) {
+        "OnDelete" if !rolling.is_null() => {
+            let why = "only allowed for updateStrategy 'RollingUpdate'";
+            causes.push(Cause::invalid(
+                "spec.updateStrategy.rollingUpdate",
+                rolling,
+                why,
+            ));
+        }
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            let (field, most) = (
+                "spec.updateStrategy.rollingUpdate.maxUnavailable",
+                &rolling["maxUnavailable"],
+            );
+            let none = is_none_of(most).then_some("cannot be 0");
+            let problem = workloads::share_problem(most).or(none);
+            causes.extend(problem.map(|why| Cause::invalid(field, most, why)));
+        }
+        _ => {
+            let why = "must be 'RollingUpdate' or 'OnDelete'";
+            causes.push(Cause::invalid("spec.updateStrategy", strategy, why));
+        }
     }
-    let policy = &spec["concurrencyPolicy"];
-    if !CONCURRENCY.contains(&text(policy)) {
-        let field = "spec.concurrencyPolicy";
-        causes.push(Cause::not_supported(field, policy, CONCURRENCY));
+    for when in ["whenDeleted", "whenScaled"] {
+        let policy = &spec["persistentVolumeClaimRetentionPolicy"][when];
+        if !policy.is_null() && !RETENTION.contains(&text(policy)) {
+            let field = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
+            causes.push(Cause::not_supported(field, policy, RETENTION));
+        }
     }
     causes
 }
 
 /// What may not change of a workload.
 pub fn validate_update(kind: &Kind, object: &Value, old: &Value) -> Vec<Cause> {
+    if kind.kind == "Job" {
+        return job_rules::validate_job_update(object, old);
+    }
     let (new, old) = (&object["spec"], &old["spec"]);
-    let immutable = |field: &str| {
-        (new[field] != old[field])
-            .then(|| Cause::invalid(format!("spec.{field}"), &new[field], "field is immutable"))
-    };
     match kind.kind.as_str() {
-        "Deployment" | "ReplicaSet" | "DaemonSet" => immutable("selector").into_iter().collect(),
-        "Job" => ["completionMode", "selector", "template"]
-            .into_iter()
-            // A Job that waits may still get another template.
-            .filter(|field| *field != "template" || old["suspend"] != true)
-            .filter_map(immutable)
-            .collect(),
+        "Deployment" | "ReplicaSet" | "DaemonSet" => {
+            let (field, selector) = ("spec.selector", &new["selector"]);
+            let why = "field is immutable";
+            (*selector != old["selector"])
+                .then(|| Cause::invalid(field, selector, why))
+                .into_iter()
+                .collect()
+        }
         "StatefulSet" => {
             let fixed = |spec: &Value| -> Vec<(String, Value)> {
                 let mut fixed: Vec<_> = fields(spec)
@@ -287,7 +353,10 @@ mod tests {
         never["spec"]["template"] = template("Never");
         let field = ["spec.template.spec.restartPolicy"];
         assert_eq!(problems("apps", "deployments", never), field);
-        let job = |policy| json!({"metadata": {}, "spec": {"template": template(policy)}});
+        let job = |policy| {
+            json!({"metadata": {}, "spec": {
+            "selector": {"matchLabels": {"a": "b"}}, "template": template(policy)}})
+        };
         assert_eq!(problems("batch", "jobs", job("Always")), field);
         assert!(problems("batch", "jobs", job("Never")).is_empty());
     }
@@ -319,16 +388,85 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_has_five_fields() {
-        let job = |schedule: &str| {
-            json!({"metadata": {"name": "a"}, "spec": {"schedule": schedule,
-                "jobTemplate": {"spec": {"template": template("Never")}}}})
+    fn daemons_are_replaced_in_one_way() {
+        let daemons = |strategy: Value| {
+            let set = json!({"spec": {"selector": {"matchLabels": {"a": "b"}},
+                "updateStrategy": strategy, "template": template("Always")}});
+            problems("apps", "daemonsets", set)
         };
-        assert!(problems("batch", "cronjobs", job("*/5 * * * *")).is_empty());
-        assert!(problems("batch", "cronjobs", job("@daily")).is_empty());
+        assert!(daemons(json!({})).is_empty());
+        assert!(daemons(json!({"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}})).is_empty());
+        let path = "spec.updateStrategy.rollingUpdate";
         assert_eq!(
-            problems("batch", "cronjobs", job("daily")),
-            ["spec.schedule"]
+            daemons(json!({"type": "Sometimes"})),
+            ["spec.updateStrategy"]
+        );
+        let both = json!({"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}});
+        assert_eq!(daemons(both), [format!("{path}.maxSurge")]);
+        let none = json!({"rollingUpdate": {"maxUnavailable": 0, "maxSurge": "0%"}});
+        assert_eq!(daemons(none), [format!("{path}.maxUnavailable")]);
+    }
+
+    #[test]
+    fn a_stateful_set_knows_two_ways_of_everything() {
+        for (field, value, wrong) in [
+            (
+                "podManagementPolicy",
+                json!("Random"),
+                "podManagementPolicy",
+            ),
+            (
+                "updateStrategy",
+                json!({"type": "Recreate"}),
+                "updateStrategy",
+            ),
+            (
+                "updateStrategy",
+                json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}}),
+                "updateStrategy.rollingUpdate",
+            ),
+            (
+                "updateStrategy",
+                json!({"rollingUpdate": {"partition": -1}}),
+                "updateStrategy.rollingUpdate.partition",
+            ),
+            (
+                "persistentVolumeClaimRetentionPolicy",
+                json!({"whenScaled": "Keep"}),
+                "persistentVolumeClaimRetentionPolicy.whenScaled",
+            ),
+            ("ordinals", json!({"start": -1}), "ordinals.start"),
+        ] {
+            let mut set = json!({"spec": {"selector": {"matchLabels": {"a": "b"}},
+                "template": template("Always")}});
+            set["spec"][field] = value;
+            assert_eq!(
+                problems("apps", "statefulsets", set),
+                [format!("spec.{wrong}")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_selector_that_is_none_is_not_compared() {
+        let mut broken = deployment(&json!({}));
+        broken["spec"]["selector"] = json!({"matchExpressions": [{"key": "a", "operator": "Is"}]});
+        assert_eq!(
+            problems("apps", "deployments", broken),
+            [
+                "spec.selector.matchExpressions[0].operator",
+                "spec.selector"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_replication_controller_selects_its_pods() {
+        let controller = |selector: Value| json!({"spec": {"selector": selector, "template": template("Always")}});
+        assert!(problems("", "replicationcontrollers", controller(json!({"a": "b"}))).is_empty());
+        assert_eq!(
+            problems("", "replicationcontrollers", controller(json!({"x": "y"}))),
+            ["spec.template.metadata.labels"]
         );
     }
 }

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::registry::Kind;
 use crate::status::Cause;
 
-use super::kinds::{fields, items_mut, set_default, text};
-use super::{pods, storage};
+use super::values::{fields, items_mut, set_default, text};
+use super::{pods, selectors, storage};
+
+const EVICTION_POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
 
 /// Defaults of the workload kinds.
 pub fn defaults(kind: &Kind, object: &mut Value) {
@@ -119,25 +121,35 @@ pub fn before_create(kind: &Kind, object: &mut Value) {
         }
         _ => {}
     }
-    if kind.kind == "Job" && object["spec"]["selector"].is_null() {
-        let uid = text(&object["metadata"]["uid"]).to_owned();
-        let name = text(&object["metadata"]["name"]).to_owned();
-        object["spec"]["selector"] =
-            json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
-        let metadata = &mut object["spec"]["template"]["metadata"];
-        if !metadata.is_object() {
-            *metadata = json!({});
-        }
-        set_default(metadata, "labels", json!({}));
-        let labels = &mut metadata["labels"];
-        for (label, value) in [
-            ("batch.kubernetes.io/controller-uid", &uid),
-            ("batch.kubernetes.io/job-name", &name),
-            ("controller-uid", &uid),
-            ("job-name", &name),
-        ] {
-            labels[label] = value.as_str().into();
-        }
+    if kind.kind == "Job" && object["spec"]["manualSelector"] != true {
+        select_own_pods(object);
+    }
+}
+
+/// A Job selects its Pods by its uid, and they have it as a label.
+fn select_own_pods(job: &mut Value) {
+    let uid = text(&job["metadata"]["uid"]).to_owned();
+    let name = text(&job["metadata"]["name"]).to_owned();
+    let spec = &mut job["spec"];
+    fill(spec, "selector", &json!({"matchLabels": {}}));
+    let own = "batch.kubernetes.io/controller-uid";
+    set_default(
+        &mut spec["selector"]["matchLabels"],
+        own,
+        uid.as_str().into(),
+    );
+    let metadata = &mut spec["template"]["metadata"];
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    set_default(metadata, "labels", json!({}));
+    for (label, value) in [
+        (own, &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        metadata["labels"][label] = value.as_str().into();
     }
 }
 
@@ -154,6 +166,12 @@ pub fn validate_budget(budget: &Value) -> Vec<Cause> {
             share_problem(&spec[field])
                 .map(|why| Cause::invalid(format!("spec.{field}"), &spec[field], why)),
         );
+    }
+    causes.extend(selectors::validate(&spec["selector"], "spec.selector"));
+    let policy = &spec["unhealthyPodEvictionPolicy"];
+    if !policy.is_null() && !EVICTION_POLICIES.contains(&text(policy)) {
+        let field = "spec.unhealthyPodEvictionPolicy";
+        causes.push(Cause::not_supported(field, policy, EVICTION_POLICIES));
     }
     causes
 }
@@ -230,6 +248,21 @@ mod tests {
         assert_eq!(claim["kind"], "PersistentVolumeClaim");
         assert_eq!(claim["spec"]["volumeMode"], "Filesystem");
         assert_eq!(claim["status"]["phase"], "Pending");
+    }
+
+    #[test]
+    fn a_budget_selects_and_knows_what_to_do_with_the_sick() {
+        let budget = json!({"spec": {"minAvailable": 1, "unhealthyPodEvictionPolicy": "Never",
+            "selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}});
+        let causes = validate_budget(&budget);
+        let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "spec.selector.matchExpressions[0].values",
+                "spec.unhealthyPodEvictionPolicy"
+            ]
+        );
     }
 
     #[test]

@@ -8,18 +8,16 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::api::{self, Api, Scope};
 use crate::objects;
+use crate::objects::finalizers::{FOREGROUND, ORPHAN};
 use crate::registry::Kind;
-use crate::request::body;
-use crate::request::media;
-use crate::request::options::{ListOptions, dry_run_problems};
+use crate::request::options::ListOptions;
 use crate::status::{self, Status};
 use crate::storage::{Expected, StorageError, Stored};
 
+use super::delete_options::{DeleteOptions, Propagation};
 use super::list::{self, Selection};
 use super::write::{self, Attempts, WriteError};
 
-const FOREGROUND: &str = "foregroundDeletion";
-const ORPHAN: &str = "orphan";
 /// What nobody expects of a Job.
 const ORPHANED_PODS: &str = "child pods are preserved by default when jobs are deleted; set \
                              propagationPolicy=Background to remove them or set \
@@ -27,112 +25,9 @@ const ORPHANED_PODS: &str = "child pods are preserved by default when jobs are d
 /// Namespaces that cannot be deleted.
 const IMMORTAL: &[&str] = &["default", "kube-public", "kube-system"];
 
-/// What becomes of dependents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    /// They go afterwards.
-    Background,
-    /// They go first.
-    Foreground,
-    /// They stay.
-    Orphan,
-}
-
-/// Options of a deletion.
-#[derive(Clone, Debug, Default)]
-pub struct DeleteOptions {
-    /// Do everything but the write.
-    pub dry_run: bool,
-    /// How long the object may take to end, in seconds.
-    pub grace_period: Option<i64>,
-    /// What becomes of dependents.
-    pub propagation: Option<Propagation>,
-    /// The uid that the object must have.
-    pub uid: Option<String>,
-    /// The resourceVersion that the object must have.
-    pub resource_version: Option<String>,
-}
-
-impl DeleteOptions {
-    /// Reads the options: from the body if there is one, else from the query.
-    fn read(scope: &Scope<'_>) -> Result<Self, Status> {
-        let request = scope.request;
-        if request.body.is_empty() {
-            let causes = dry_run_problems(&request.query);
-            if !causes.is_empty() {
-                return Err(Status::invalid_options("DeleteOptions", causes));
-            }
-            return Ok(Self {
-                dry_run: request.query.has("dryRun"),
-                grace_period: request.query.number("gracePeriodSeconds")?,
-                propagation: propagation(
-                    request.query.get("propagationPolicy"),
-                    request.query.flag("orphanDependents"),
-                )?,
-                uid: None,
-                resource_version: None,
-            });
-        }
-        let encoding = media::object_encoding(request.header(&http::header::CONTENT_TYPE))?;
-        let document = body::parse(&request.body, encoding)
-            .map_err(|error| Status::bad_request(format!("couldn't get version/kind; {error}")))?;
-        let value = document.value;
-        if !value.is_object() {
-            return Err(Status::bad_request("DeleteOptions must be an object"));
-        }
-        if value["kind"]
-            .as_str()
-            .is_some_and(|kind| kind != "DeleteOptions")
-        {
-            return Err(Status::bad_request(format!(
-                "the body of a DELETE is DeleteOptions, not {}",
-                value["kind"]
-            )));
-        }
-        let dry_run = value["dryRun"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        if dry_run.iter().any(|stage| stage != "All") {
-            let cause = status::Cause::not_supported("dryRun", &value["dryRun"], &["All"]);
-            return Err(Status::invalid_options("DeleteOptions", vec![cause]));
-        }
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        Ok(Self {
-            dry_run: !dry_run.is_empty(),
-            grace_period: value["gracePeriodSeconds"].as_i64(),
-            propagation: propagation(
-                value["propagationPolicy"].as_str(),
-                value["orphanDependents"].as_bool(),
-            )?,
-            uid: text(&value["preconditions"]["uid"]),
-            resource_version: text(&value["preconditions"]["resourceVersion"]),
-        })
-    }
-}
-
-fn propagation(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, Status> {
-    let known = ["Background", "Foreground", "Orphan"];
-    match (policy, orphan) {
-        (Some("Background"), None) | (None, Some(false)) => Ok(Some(Propagation::Background)),
-        (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
-        (Some("Orphan"), None) | (None, Some(true)) => Ok(Some(Propagation::Orphan)),
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => {
-            let why = "orphanDependents and deletionPropagation cannot be both set";
-            let cause = status::Cause::invalid("propagationPolicy", &json!(policy), why);
-            Err(Status::invalid_options("DeleteOptions", vec![cause]))
-        }
-        (Some(other), None) => {
-            let cause = status::Cause::not_supported("propagationPolicy", &other.into(), &known);
-            Err(Status::invalid_options("DeleteOptions", vec![cause]))
-        }
-    }
-}
-
 /// Deletes an object.
 pub async fn delete(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
-    let options = DeleteOptions::read(scope)?;
+    let options = DeleteOptions::read(scope.request)?;
     // With a whole collection it goes, in a real cluster too.
     if scope.kind.is("scheduling.k8s.io", "PriorityClass") && objects::is_system_priority(name) {
         let why = "this is a system priority class and cannot be deleted";
@@ -157,7 +52,7 @@ fn warnings(kind: &Kind, options: &DeleteOptions) -> Vec<String> {
 
 /// Deletes what is selected of a collection.
 pub async fn collection(scope: &Scope<'_>) -> Result<Answer, Status> {
-    let options = DeleteOptions::read(scope)?;
+    let options = DeleteOptions::read(scope.request)?;
     let list_options = ListOptions::read(&scope.request.query, false)?;
     let selection = Selection::read(&list_options, &scope.kind)?;
     let prefix = scope.kind.collection_prefix(scope.namespace());
@@ -278,7 +173,11 @@ async fn remove(
     Ok(object)
 }
 
-fn check_preconditions(
+/// The uid and the resourceVersion that the object must have, if any.
+///
+/// # Errors
+/// 409.
+pub fn check_preconditions(
     kind: &Kind,
     name: &str,
     object: &Value,
@@ -320,8 +219,7 @@ fn mark(kind: &Kind, object: &Value, options: &DeleteOptions) -> Value {
     };
     if let Some(grace) = grace.filter(|grace| first || known.is_some_and(|known| *grace < known)) {
         let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(grace);
-        let end = end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        marked["metadata"]["deletionTimestamp"] = end.into();
+        marked["metadata"]["deletionTimestamp"] = api::time_text(end).into();
         // A Namespace waits for its content, however long that takes.
         if !kind.is("", "Namespace") {
             marked["metadata"]["deletionGracePeriodSeconds"] = grace.into();

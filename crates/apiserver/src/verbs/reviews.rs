@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::access::{Attributes, Resource};
 use crate::answer::Answer;
 use crate::api::Scope;
+use crate::objects::text;
 use crate::request::Identity;
 use crate::request::options::WriteOptions;
 use crate::status::{Cause, ResourceName, Status};
@@ -235,8 +236,4 @@ async fn token(scope: &Scope<'_>, spec: &Value) -> Result<Value, Status> {
             status
         }
     })
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

@@ -26,6 +26,7 @@ pub async fn answer(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
                 scope.request.header(&http::header::CONTENT_TYPE),
             )?;
             let Document { value, .. } = decode::parse(kind, &scope.request.body, encoding)?;
+            check_type(&value)?;
             let given = value["metadata"]["name"].as_str().unwrap_or_default();
             update::check_name(name, given)?;
             write(scope, name, &options, true, |old| scaled(kind, old, &value)).await
@@ -115,6 +116,19 @@ where
             return Ok(done);
         }
     }
+}
+
+/// A scale may leave its type out, but it is no other.
+fn check_type(scale: &Value) -> Result<(), Status> {
+    let version = scale["apiVersion"].as_str().unwrap_or("autoscaling/v1");
+    let kind = scale["kind"].as_str().unwrap_or("Scale");
+    if (version, kind) == ("autoscaling/v1", "Scale") {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a Scale: no kind {kind:?} is \
+         registered for version {version:?}"
+    )))
 }
 
 /// How many replicas an object wants; none if its kind has no scale.

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::api::{self, Scope};
 use crate::controllers::disruption;
+use crate::objects::{self, text};
 use crate::registry::Kind;
 use crate::request::media;
 use crate::request::options::WriteOptions;
 use crate::status::{ResourceName, Status};
 
-use super::delete::{DeleteOptions, delete_object};
+use super::delete::{check_preconditions, delete_object};
+use super::delete_options::DeleteOptions;
 use super::{create, decode, get, write};
 
 /// How messages name bindings.
@@ -124,16 +126,8 @@ pub async fn evict(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
     let request = WriteOptions::read(&scope.request.query, "CreateOptions")?;
     let eviction = read(scope, "Eviction", &["policy/v1", "policy/v1beta1"])?;
     check_name(&eviction, name, "Eviction")?;
-    let options = &eviction["deleteOptions"];
-    let owned = |value: &Value| value.as_str().map(str::to_owned);
-    let stages = options["dryRun"].as_array().map_or(0, Vec::len);
-    let mut options = DeleteOptions {
-        dry_run: request.dry_run || stages > 0,
-        grace_period: options["gracePeriodSeconds"].as_i64(),
-        propagation: None,
-        uid: owned(&options["preconditions"]["uid"]),
-        resource_version: owned(&options["preconditions"]["resourceVersion"]),
-    };
+    let mut options = DeleteOptions::of_value(&eviction["deleteOptions"])?;
+    options.dry_run |= request.dry_run;
     let (_, pod) = get::read(scope, name).await?;
     let over = matches!(
         text(&pod["status"]["phase"]),
@@ -147,15 +141,48 @@ pub async fn evict(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
     // A pod that goes because it was not ready must not have become ready since.
     let pinned = unready_of.is_some() && options.resource_version.is_none();
     if pinned {
-        options.resource_version = owned(&pod["metadata"]["resourceVersion"]);
+        let version = pod["metadata"]["resourceVersion"].as_str();
+        options.resource_version = version.map(str::to_owned);
     }
-    match delete_object(scope.api, &scope.kind, scope.namespace(), name, &options).await {
+    match disrupt(scope, name, options).await {
         Err(status) if pinned && status.code == StatusCode::CONFLICT => {
             Err(disruption::still_processed(&unready_of.unwrap_or_default()))
         }
-        Err(status) => Err(status),
-        Ok(_) => Ok(success()),
+        done => done,
     }
+}
+
+/// Says of a Pod why it goes, and deletes it.
+async fn disrupt(
+    scope: &Scope<'_>,
+    name: &str,
+    mut options: DeleteOptions,
+) -> Result<Answer, Status> {
+    let kind = &scope.kind;
+    if !options.dry_run {
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "lastProbeTime": null,
+            "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        });
+        let key = scope.key(name);
+        let mark = |pod: &Value| {
+            check_preconditions(kind, name, pod, &options)?;
+            let mut marked = pod.clone();
+            if !objects::is_true(&pod["status"], "DisruptionTarget") {
+                objects::set_condition(&mut marked["status"], condition.clone(), &api::now());
+            }
+            Ok(marked)
+        };
+        let marked = write::modify(scope.api, kind, &key, Some("status"), None, mark)
+            .await?
+            .ok_or_else(|| Status::not_found(kind.resource_name(), name))?;
+        if options.resource_version.is_some() {
+            let version = marked["metadata"]["resourceVersion"].as_str();
+            options.resource_version = version.map(str::to_owned);
+        }
+    }
+    delete_object(scope.api, kind, scope.namespace(), name, &options).await?;
+    Ok(success())
 }
 
 /// A body of another kind than the scope's; it may leave its type out.
@@ -181,10 +208,6 @@ fn check_name(value: &Value, name: &str, kind: &str) -> Result<(), Status> {
     Err(Status::bad_request(format!(
         "name in URL does not match name in {kind} object"
     )))
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 fn success() -> Answer {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::access::{Account, Bound, ISSUER};
 use crate::answer::Answer;
 use crate::api::{self, Scope};
+use crate::objects::text;
 use crate::request::media;
 use crate::request::options::WriteOptions;
 use crate::status::{Cause, ResourceName, Status};
@@ -72,7 +73,7 @@ pub async fn create(scope: &Scope<'_>, name: &str) -> Result<Answer, Status> {
         let token = accounts.issue(bound, audiences, now.as_second(), end.as_second())?;
         request["status"] = json!({
             "token": token,
-            "expirationTimestamp": end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "expirationTimestamp": api::time_text(end),
         });
     }
     Ok(Answer::Document {
@@ -131,8 +132,4 @@ async fn bind(scope: &Scope<'_>, bound: &mut Bound, reference: &Value) -> Result
         uid: is.to_owned(),
     });
     Ok(())
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

@@ -12,11 +12,11 @@ use crate::registry::Kind;
 use crate::status::{Cause, Status};
 use crate::storage::{Expected, StorageError, Stored};
 
-use super::addresses;
 use super::sameness::same_but_for_times;
 use super::system_fields::{
     check_uid, check_version, count_generation, keep_system_fields, name_of, prepare_metadata,
 };
+use super::{addresses, priorities};
 
 /// How often a write that others disturb is tried again.
 const ATTEMPTS: usize = 64;
@@ -214,6 +214,7 @@ pub async fn create(
     }
     prepare_metadata(kind, namespace, &mut object);
     objects::before_create(kind, &mut object);
+    priorities::assign(api, kind, &mut object).await?;
     let _reserved = addresses::reserve(api, kind, &mut object, None).await?;
     let causes = problems(kind, &object, None);
     if !causes.is_empty() {

@@ -135,3 +135,22 @@ async fn the_pods_of_a_job_stay_unless_the_deletion_says_otherwise() {
     assert_eq!(gone.value["status"], "Success", "{}", gone.value);
     assert!(gone.warning.is_none());
 }
+
+#[tokio::test]
+async fn options_of_the_wrong_type_delete_nothing() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let path = format!("{MAPS}/one");
+    for options in [
+        json!({"gracePeriodSeconds": "soon"}),
+        json!([]),
+        json!({"preconditions": 1}),
+    ] {
+        assert_eq!(
+            sender.send("DELETE", &path, &options).await.code,
+            400,
+            "{options}"
+        );
+    }
+    assert_eq!(sender.get(&path).await.code, 200);
+}

@@ -4,6 +4,7 @@
 mod support;
 
 mod deletions;
+mod nodes;
 mod pods;
 mod reads;
 mod writes;

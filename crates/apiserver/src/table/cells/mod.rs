@@ -10,6 +10,7 @@ mod workloads;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::objects::{items, text};
 use crate::registry::Kind;
 use crate::registry::custom::Column;
 
@@ -164,14 +165,6 @@ fn or_none(text: String) -> Value {
     } else {
         text.into()
     }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 fn length(value: &Value) -> usize {
