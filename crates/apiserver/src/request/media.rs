@@ -105,9 +105,10 @@ pub fn negotiate(accept: Option<&str>) -> Result<Wanted, Status> {
     };
     let wanted = clauses(accept).into_iter().find_map(|clause| {
         let encoding = encoding(clause.media)?;
-        let meta_version = match clause.parameter("v") {
-            Some("v1beta1") => "v1beta1",
-            _ => "v1",
+        let meta_version = match (clause.parameter("v"), clause.parameter("as")) {
+            (Some("v1beta1"), _) => "v1beta1",
+            (Some("v1"), _) | (_, None) => "v1",
+            _ => return None,
         };
         let form = match clause.parameter("as") {
             None => Form::Object,
@@ -225,10 +226,10 @@ mod tests {
         );
         assert_eq!(form("text/html"), None);
         assert_eq!(form("application/json;as=Chair;v=v1;g=meta.k8s.io"), None);
-        assert_eq!(
-            form("application/json;as=Table;v=v1;g=meta.k8s.io"),
-            Some(Form::Table)
-        );
+        for (version, known) in [("v1", true), ("v1beta1", true), ("v2", false)] {
+            let table = format!("application/json;as=Table;v={version};g=meta.k8s.io");
+            assert_eq!(form(&table), known.then_some(Form::Table));
+        }
         let both = "application/json;as=Chair;v=v1;g=meta.k8s.io,application/json";
         assert_eq!(form(both), Some(Form::Object));
         assert_eq!(

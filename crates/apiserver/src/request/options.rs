@@ -193,7 +193,9 @@ impl ListOptions {
             ));
         }
         let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
-        let limit = query.number("limit")?.and_then(positive);
+        // Those who take whatever is in the cache get all of it, as that is not read in parts.
+        let any = resource_version == Some(0) && continue_from.is_none();
+        let limit = query.number("limit")?.and_then(positive).filter(|_| !any);
         Ok(Self {
             labels: query.get("labelSelector").unwrap_or_default().to_owned(),
             fields: query.get("fieldSelector").unwrap_or_default().to_owned(),

@@ -26,7 +26,7 @@ use super::list::Selection;
 
 /// How often clients that want bookmarks get one.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
-/// How long before its end a watch sends a last bookmark.
+/// How long before its end a watch sends a last bookmark, if it lasts that long.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// How long a watch lasts if the client does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -85,7 +85,7 @@ pub async fn watch(
         include: scope.request.query.get("includeObject").map(str::to_owned),
         columns_sent: false,
         bookmarks: options.bookmarks,
-        next_bookmark: now + BOOKMARK_INTERVAL,
+        next_bookmark: bookmark_after(now, deadline),
         deadline,
         revision: 0,
         ready: VecDeque::new(),
@@ -93,7 +93,6 @@ pub async fn watch(
         ended: false,
         _running: scope.api.metrics.watch(&scope.path, &scope.kind),
     };
-    watch.next_bookmark = watch.next_bookmark.min(watch.last_bookmark());
     watch.begin(&options).await?;
     let lines = stream::unfold(watch, |mut watch| async move {
         let lines = watch.next().await?;
@@ -103,11 +102,6 @@ pub async fn watch(
 }
 
 impl Watch {
-    fn last_bookmark(&self) -> Instant {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        self.deadline - LAST_BOOKMARK.min(left / 2)
-    }
-
     /// Finds where to begin, and prepares the initial events.
     async fn begin(&mut self, options: &ListOptions) -> Result<(), Status> {
         let from_now = options.resource_version.unwrap_or_default() == 0;
@@ -171,7 +165,7 @@ impl Watch {
                 () = sleep_until(self.deadline) => return None,
                 () = sleep_until(self.next_bookmark), if bookmarks => {
                     self.bookmark(false);
-                    self.next_bookmark = self.following_bookmark();
+                    self.next_bookmark = bookmark_after(Instant::now(), self.deadline);
                 }
                 changes = changes => match changes {
                     Ok(changes) => {
@@ -185,16 +179,6 @@ impl Watch {
                     Err(error) => self.fail(&error),
                 },
             }
-        }
-    }
-
-    fn following_bookmark(&self) -> Instant {
-        let now = Instant::now();
-        let last = self.last_bookmark();
-        if self.next_bookmark < last {
-            (now + BOOKMARK_INTERVAL).min(last)
-        } else {
-            self.deadline + BOOKMARK_INTERVAL
         }
     }
 
@@ -321,6 +305,15 @@ impl Watch {
     }
 }
 
+/// When the bookmark after `now` is due: now and then, and shortly before the end.
+fn bookmark_after(now: Instant, deadline: Instant) -> Instant {
+    let regular = now + BOOKMARK_INTERVAL;
+    match deadline.checked_sub(LAST_BOOKMARK) {
+        Some(last) if last > now => regular.min(last),
+        _ => regular,
+    }
+}
+
 /// The lines that are ready, as many as go well into one piece: every piece that is sent costs
 /// more than copying some.
 fn take_lines(ready: &mut VecDeque<Bytes>) -> Option<Bytes> {
@@ -349,4 +342,21 @@ fn line(event: &str, object: &Value) -> Bytes {
     let mut line = serde_json::to_vec(&event).expect("a JSON value can be written");
     line.push(b'\n');
     line.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_ends_with_one_bookmark_if_it_lasts_long_enough() {
+        let now = Instant::now();
+        let after = |seconds: u64| bookmark_after(now, now + Duration::from_secs(seconds)) - now;
+        assert_eq!(after(600), BOOKMARK_INTERVAL);
+        assert_eq!(after(30), Duration::from_secs(28));
+        assert_eq!(after(2), BOOKMARK_INTERVAL);
+        let last = now + Duration::from_secs(28);
+        let deadline = now + Duration::from_secs(30);
+        assert!(bookmark_after(last, deadline) > deadline);
+    }
 }

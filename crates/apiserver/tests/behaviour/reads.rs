@@ -204,3 +204,39 @@ async fn a_review_says_about_whom_and_what_it_asks() {
     let (code, _) = refusal("selfsubjectaccessreviews", asked).await;
     assert_eq!(code, 201);
 }
+
+#[tokio::test]
+async fn whatever_is_there_comes_whole() {
+    let sender = Sender::new().await;
+    for name in ["a", "b", "c"] {
+        sender.send("POST", MAPS, map(name)).await;
+    }
+    let count = async |query: &str| {
+        let list = sender
+            .get(&format!("{MAPS}?{OURS}&limit=1&{query}"))
+            .await
+            .value;
+        let more = list["metadata"]["continue"].as_str().map(str::to_owned);
+        (list["items"].as_array().map(Vec::len), more)
+    };
+    assert_eq!(count("resourceVersion=0").await, (Some(3), None));
+    let (first, more) = count("").await;
+    assert_eq!(first, Some(1));
+    let more = more.expect("there is more");
+    assert_eq!(
+        count(&format!("resourceVersion=0&continue={more}")).await.0,
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_short_watch_has_no_last_bookmark() {
+    let sender = Sender::new().await;
+    sender.send("POST", MAPS, map("one")).await;
+    let path = format!("{MAPS}?watch=1&allowWatchBookmarks=true&timeoutSeconds=1&{OURS}");
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    let events = sender.client.request_text(request).await.unwrap();
+    let events: Vec<&str> = events.lines().collect();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert!(events[0].starts_with("{\"type\":\"ADDED\""), "{events:?}");
+}
