@@ -264,3 +264,107 @@ async fn versions_that_need_a_webhook_fail_as_if_it_were_down() {
     assert_eq!(sender.send("DELETE", &path, &Value::Null).await.code, 200);
     sender.wait_for(&path, |answer| answer.code == 404).await;
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_keeps_a_namespace_but_not_the_rest_of_it() {
+    let sender = Sender::new().await;
+    let versions = |stored: &str| {
+        json!([
+            version("v1", stored == "v1", &["a"]),
+            version("v2", stored == "v2", &["a"])
+        ])
+    };
+    sender.define(versions("v1")).await;
+    let team = "/api/v1/namespaces/team";
+    let namespace = json!({"metadata": {"name": "team"}});
+    sender.send("POST", "/api/v1/namespaces", &namespace).await;
+    let widgets = "/apis/example.com/v1/namespaces/team/widgets";
+    let made = sender
+        .send("POST", widgets, &widget("one", &json!({"a": "1"})))
+        .await;
+    assert_eq!(made.code, 201, "{}", made.value);
+    // What comes in the order of kinds before the widgets, and what comes behind.
+    let others = [
+        "/apis/apps/v1/namespaces/team/controllerrevisions",
+        "/apis/networking.k8s.io/v1/namespaces/team/networkpolicies",
+    ];
+    for others in others {
+        let mut other = json!({"metadata": {"name": "other"}, "revision": 1});
+        if others.ends_with("policies") {
+            other = json!({"metadata": {"name": "other"}, "spec": {"podSelector": {}}});
+        }
+        let made = sender.send("POST", others, &other).await;
+        assert_eq!(made.code, 201, "{}", made.value);
+    }
+
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let conversion =
+        |strategy: Value| json!({"spec": {"versions": versions("v2"), "conversion": strategy}});
+    let webhook = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://hook.example.com"},
+    }});
+    let changed = sender
+        .send("PATCH:merge", &path, &conversion(webhook))
+        .await;
+    assert_eq!(changed.code, 200, "{}", changed.value);
+    let unreadable = "/apis/example.com/v2/namespaces/team/widgets";
+    sender
+        .wait_for(unreadable, |answer| answer.code == 500)
+        .await;
+
+    sender.send("DELETE", team, &Value::Null).await;
+    for others in others {
+        let gone = |answer: &Answer| answer.code == 404;
+        sender.wait_for(&format!("{others}/other"), gone).await;
+    }
+    let failed = |answer: &Answer| {
+        let conditions = answer.value["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| {
+            let message = condition["message"].as_str().unwrap_or_default();
+            condition["type"] == "NamespaceDeletionContentFailure"
+                && condition["status"] == "True"
+                && message.starts_with("Failed to delete all resource types, 1 remaining: ")
+                && message.contains("conversion webhook for example.com/v1, Kind=Widget failed")
+        })
+    };
+    sender.wait_for(team, failed).await;
+
+    let none = json!({"strategy": "None", "webhook": null});
+    let changed = sender.send("PATCH:merge", &path, &conversion(none)).await;
+    assert_eq!(changed.code, 200, "{}", changed.value);
+    sender.wait_for(team, |answer| answer.code == 404).await;
+}
+
+#[tokio::test]
+async fn a_definition_tells_that_its_objects_cannot_be_removed() {
+    let sender = Sender::new().await;
+    let versions = |stored: &str| {
+        json!([
+            version("v1", stored == "v1", &["a"]),
+            version("v2", stored == "v2", &["a"])
+        ])
+    };
+    sender.define(versions("v1")).await;
+    let made = widget("one", &json!({"a": "1"}));
+    assert_eq!(sender.send("POST", WIDGETS, &made).await.code, 201);
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let webhook = json!({"spec": {"versions": versions("v2"), "conversion": {
+    "strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://hook.example.com"},
+    }}}});
+    let changed = sender.send("PATCH:merge", &path, &webhook).await;
+    assert_eq!(changed.code, 200, "{}", changed.value);
+    let others = "/apis/example.com/v2/namespaces/default/widgets";
+    sender.wait_for(others, |answer| answer.code == 500).await;
+    sender.send("DELETE", &path, &Value::Null).await;
+    let failed = |answer: &Answer| {
+        let conditions = answer.value["status"]["conditions"].as_array();
+        conditions.into_iter().flatten().any(|condition| {
+            condition["type"] == "Terminating" && condition["reason"] == "InstanceDeletionFailed"
+        })
+    };
+    sender.wait_for(&path, failed).await;
+    let none = json!({"spec": {"conversion": {"strategy": "None", "webhook": null}}});
+    sender.send("PATCH:merge", &path, &none).await;
+    sender.wait_for(&path, |answer| answer.code == 404).await;
+}

@@ -4,6 +4,7 @@
 mod support;
 
 mod deletions;
+mod namespaces;
 mod nodes;
 mod pods;
 mod reads;
