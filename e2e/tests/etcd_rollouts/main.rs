@@ -174,6 +174,7 @@ async fn a_rollout_stops_where_going_on_would_do_harm_and_says_why() -> Result<(
         a_lost_member_holds_up_the_control_planes(lab, &world.user).await?;
         a_bad_commit_stops_at_the_first_node(lab).await?;
         a_budget_that_holds_up_a_drain_is_named(lab, &world.user).await?;
+        a_skip_of_two_minor_versions_is_refused(lab).await?;
         a_deletion_in_the_middle_frees_everything(lab).await
     })
     .await
@@ -284,6 +285,21 @@ async fn a_budget_that_holds_up_a_drain_is_named(lab: &Lab, user: &Client) -> Re
 
     budgets.delete("precious", &DeleteParams::default()).await?;
     follow(lab, &commit).await.map(drop)
+}
+
+/// An API server goes up one minor version at a time. The next commit, which does, goes on.
+async fn a_skip_of_two_minor_versions_is_refused(lab: &Lab) -> Result<()> {
+    let commit = push_version(lab, "1.35.0+k3s1")?;
+    let refused = rolling(lab, "VersionChangeRefused").await?;
+    ensure!(
+        refused.contains("from Kubernetes 1.33.2 to 1.35.0, more than one minor version"),
+        "{refused}"
+    );
+    ensure!(
+        applied(lab, &commit).await?.is_empty(),
+        "a node was changed"
+    );
+    Ok(())
 }
 
 async fn a_deletion_in_the_middle_frees_everything(lab: &Lab) -> Result<()> {

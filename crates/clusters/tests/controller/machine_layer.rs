@@ -24,6 +24,8 @@ struct Behaviour {
     broken: Mutex<Vec<String>>,
     /// Machines whose configurations fail, with what they say.
     failing: Mutex<BTreeMap<String, String>>,
+    /// The version of Kubernetes in each commit, where that can be told.
+    versions: Mutex<BTreeMap<String, String>>,
     /// Which configuration each machine carries.
     carries: Mutex<BTreeMap<String, String>>,
     /// Machines in the order in which they were changed: name and commit.
@@ -53,6 +55,12 @@ impl MachineLayer {
     /// From now on configurations of `machine` are applied.
     pub(crate) fn succeed(&self, machine: &str) {
         self.behaviour.failing.lock().unwrap().remove(machine);
+    }
+
+    /// What is of `commit` runs this version of Kubernetes.
+    pub(crate) fn is_of_version(&self, commit: &str, version: &str) {
+        let mut versions = self.behaviour.versions.lock().unwrap();
+        versions.insert(commit.to_owned(), version.to_owned());
     }
 
     /// Machines and commits in the order in which they were applied.
@@ -161,20 +169,28 @@ impl Worker {
             return Ok(());
         }
         let commit = configuration.spec.reference.clone();
+        let version = self
+            .behaviour
+            .versions
+            .lock()
+            .unwrap()
+            .get(&commit)
+            .cloned();
         let condition = |kind: &str, truth: &str, reason: &str, message: &str| {
             json!({"type": kind, "status": truth, "reason": reason, "message": message,
                 "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation})
         };
         let status = match failure {
             None if configuration.spec.hold => json!({"observedGeneration": generation,
-                "staged": {"commit": commit, "systemPath": "/nix/store/system"},
+                "staged": {"commit": commit, "systemPath": "/nix/store/system",
+                    "kubernetesVersion": version},
                 "conditions": [condition("Ready", "False", "Staged", "waits for its turn")]}),
             Some(message) => json!({"observedGeneration": generation, "conditions": [
                 condition("Ready", "False", "EvaluationFailed", &message),
                 condition("Stalled", "True", "WaitingForChange", ""),
             ]}),
             None => {
-                self.start_node(machine).await?;
+                self.start_node(machine, version).await?;
                 self.note_on_machine(
                     machine,
                     json!({"hasConfiguration": true, "appliedConfiguration": name}),
@@ -255,7 +271,7 @@ impl Worker {
             .map(drop)
     }
 
-    async fn start_node(&self, machine: &str) -> Result<(), kube::Error> {
+    async fn start_node(&self, machine: &str, version: Option<String>) -> Result<(), kube::Error> {
         let nodes: Api<Node> = Api::all(self.new_cluster.clone());
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": machine}});
         let node = serde_json::from_value(node).unwrap();
@@ -265,6 +281,14 @@ impl Worker {
                 other?;
                 self.start_pod(machine).await?;
             }
+        }
+        if let Some(version) = version {
+            let info = json!({"architecture": "", "bootID": "", "containerRuntimeVersion": "",
+                "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "operatingSystem": "",
+                "osImage": "", "systemUUID": "", "kubeletVersion": format!("v{version}")});
+            let patch = Patch::Merge(json!({"status": {"nodeInfo": info}}));
+            let parameters = PatchParams::default();
+            nodes.patch_status(machine, &parameters, &patch).await?;
         }
         set_node_ready(&nodes, machine, true).await
     }

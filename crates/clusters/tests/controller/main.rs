@@ -19,4 +19,5 @@ mod reference_defects;
 mod renewal;
 mod reports;
 mod sizes;
+mod versions;
 mod writes;
