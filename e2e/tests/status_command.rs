@@ -125,9 +125,35 @@ async fn the_exit_code_and_the_json_are_for_scripts() -> Result<()> {
         said.contains("no KubernetesCluster default/other"),
         "{said}"
     );
+    for command in ["status", "plan"] {
+        let (_, said) = run(kubeconfig, &[command, "default/home"], 2)?;
+        ensure!(said.contains("--namespace default home"), "{said}");
+    }
     let nobody = server.directory().join("nobody");
     std::fs::write(&nobody, "{}")?;
     run(&nobody, &["status"], 1)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_not_there_or_without_nico_is_said_to_be_so() -> Result<()> {
+    let empty = ApiServer::start().await?;
+    for arguments in [&["status"][..], &["plan", "home"]] {
+        let (_, said) = run(empty.kubeconfig(), arguments, 1)?;
+        ensure!(said.contains("nico crds | kubectl apply -f -"), "{said}");
+        ensure!(!said.contains("Status {"), "{said}");
+    }
+    let text = std::fs::read_to_string(empty.kubeconfig())?;
+    let mut document = serde_json::to_value(Kubeconfig::from_yaml(&text)?)?;
+    // Nobody listens on this port.
+    document["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1");
+    let gone = empty.directory().join("gone.kubeconfig");
+    std::fs::write(&gone, document.to_string())?;
+    for arguments in [&["status"][..], &["plan", "home"]] {
+        let (_, said) = run(&gone, arguments, 1)?;
+        ensure!(said.contains("https://127.0.0.1:1"), "{said}");
+        ensure!(said.contains("refused"), "{said}");
+    }
     Ok(())
 }
 

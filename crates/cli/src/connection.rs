@@ -25,13 +25,36 @@ pub(crate) enum Output {
     Json,
 }
 
+/// The management cluster.
+pub(crate) struct Management {
+    pub(crate) client: Client,
+    /// The namespace to look in.
+    pub(crate) namespace: String,
+    /// Where its API is.
+    pub(crate) url: String,
+}
+
+/// The name of a cluster, as a person gives it.
+pub(crate) fn cluster_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) => Err(format!(
+            "the name of a cluster has no slash; say: --namespace {namespace} {name}"
+        )),
+        None if text.is_empty() => Err("a cluster has a name".to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
 impl Connection {
-    /// A client, and the namespace to look in.
-    pub(crate) async fn open(&self) -> anyhow::Result<(Client, String)> {
+    /// The management cluster, for who looks in one namespace.
+    pub(crate) async fn open(&self) -> anyhow::Result<Management> {
         let config = self.config().await?;
         let namespace = self.namespace.clone();
-        let namespace = namespace.unwrap_or(config.default_namespace.clone());
-        Ok((client(config)?, namespace))
+        Ok(Management {
+            namespace: namespace.unwrap_or(config.default_namespace.clone()),
+            url: config.cluster_url.to_string(),
+            client: client(config)?,
+        })
     }
 
     /// A client, and the namespace if one was named: for who looks at all of them otherwise.

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use nico_runtime::causes;
 
 /// Exit code of a question whose answer is that something is not as it is to be.
 const NOT_THERE_YET: u8 = 3;
@@ -151,16 +152,13 @@ fn all(command: &clap::Command) -> Vec<&clap::Command> {
     std::iter::once(command).chain(below).collect()
 }
 
-/// What went wrong, and under it why, one cause a line. A cause that the line before tells
-/// already is left out.
+/// What went wrong, and under it why, one cause a line.
 #[expect(clippy::print_stderr, reason = "the answer of a command-line program")]
 fn report(error: &anyhow::Error) {
-    let mut told = error.to_string();
-    eprintln!("nico: {told}");
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !told.contains(&cause) {
-            eprintln!("  because: {cause}");
-            told = cause;
-        }
+    let causes = causes::of(error.as_ref());
+    let (what, why) = causes.split_first().expect("an error says something");
+    eprintln!("nico: {what}");
+    for cause in why {
+        eprintln!("  because: {cause}");
     }
 }

@@ -9,7 +9,7 @@ use nico_clusters::Settings;
 use nico_clusters::report::{look, preview, text};
 
 use crate::NOT_THERE_YET;
-use crate::connection::{Connection, Output};
+use crate::connection::{Connection, Management, Output, cluster_name};
 use crate::screen::Screen;
 
 /// Show what the operator would do next about a cluster, and why, without doing it.
@@ -21,7 +21,7 @@ use crate::screen::Screen;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the cluster.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: String,
     /// How the answer is written.
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value = "text")]
@@ -41,7 +41,11 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (client, namespace) = arguments.connection.open().await?;
+    let Management {
+        client,
+        namespace,
+        url,
+    } = arguments.connection.open().await?;
     let settings = Settings {
         default_git_repo: arguments.default_git_repo,
         allow_file_urls: arguments.allow_file_urls,
@@ -51,7 +55,9 @@ async fn show(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let observed = look::look(&client, &settings, &namespace, name, now)
         .await
-        .with_context(|| format!("cannot see what the operator sees of {namespace}/{name}"))?;
+        .with_context(|| {
+            format!("cannot see what the operator sees of {namespace}/{name} at {url}")
+        })?;
     let Some(observed) = observed else {
         bail!("there is no KubernetesCluster {namespace}/{name}");
     };

@@ -14,7 +14,7 @@ use nico_clusters::report::{changes, text};
 use nico_runtime::shutdown::{self, SecondSignal};
 
 use crate::NOT_THERE_YET;
-use crate::connection::{Connection, Output};
+use crate::connection::{Connection, Management, Output, cluster_name};
 use crate::live::{Live, Wish};
 use crate::screen::Screen;
 use crate::watch;
@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of a cluster; all clusters of the namespace without it.
-    #[arg(value_name = "CLUSTER")]
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name)]
     cluster: Option<String>,
     /// Show the clusters of all namespaces.
     #[arg(long, short = 'A', conflicts_with_all = ["cluster", "namespace"])]
@@ -48,22 +48,22 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     tokio::runtime::Runtime::new()?.block_on(async {
-        let (client, namespace) = arguments.connection.open().await?;
+        let management = arguments.connection.open().await?;
         let scope = Scope {
-            namespace: (!arguments.all_namespaces).then_some(namespace),
+            namespace: (!arguments.all_namespaces).then_some(management.namespace.clone()),
             cluster: arguments.cluster.clone(),
         };
         match arguments.watch {
-            true => follow(&client, &scope, arguments.output).await,
-            false => once(&client, &scope, arguments.output).await,
+            true => follow(&management.client, &scope, arguments.output).await,
+            false => once(&management, &scope, arguments.output).await,
         }
     })
 }
 
-async fn once(client: &Client, scope: &Scope, output: Output) -> anyhow::Result<ExitCode> {
-    let snapshot = Snapshot::read(client, scope).await;
+async fn once(management: &Management, scope: &Scope, output: Output) -> anyhow::Result<ExitCode> {
+    let snapshot = Snapshot::read(&management.client, scope).await;
     if let Some(why) = snapshot.clusters.problem() {
-        bail!("cannot read the clusters: {why}");
+        bail!("cannot read the clusters at {}: {why}", management.url);
     }
     let report = status::report(&snapshot, Timestamp::now());
     if let (Some(name), true) = (&scope.cluster, report.clusters.is_empty())

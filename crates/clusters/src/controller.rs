@@ -15,6 +15,7 @@ use kube::{Api, ResourceExt};
 use nico_api::{KubernetesCluster, labels};
 use nico_runtime::backoff::Backoff;
 use nico_runtime::category::{Categorized, Category};
+use nico_runtime::causes::chain;
 use nico_runtime::context::Context;
 use nico_runtime::events::{Event, EventKind, Events};
 use nico_ssh::Access;
@@ -25,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::observe::Observer;
 use crate::reconcile::{Error, Reconciler};
 use crate::settings::Settings;
-use crate::source::{Sources, chain};
+use crate::source::Sources;
 use crate::triggers::{self, GuardedCluster, GuardedConfiguration, GuardedMachine};
 use crate::workload::Workloads;
 

@@ -68,7 +68,6 @@ pub(crate) fn cluster(name: &str) -> KubernetesCluster {
     cluster
 }
 
-/// A plane of machines that are named.
 /// A kubeconfig with an authority, a credential, and the seconds from and until which it is good.
 pub(crate) fn contents(authority: &str, key: &str, life: Option<(i64, i64)>) -> Contents {
     let contents = Contents::read(&kubeconfig_text(authority, key)).unwrap();
@@ -94,6 +93,7 @@ fn kubeconfig_text(authority: &str, key: &str) -> String {
     )
 }
 
+/// A plane of machines that are named.
 pub(crate) fn named(machines: &[&str]) -> Plane {
     Plane {
         machines: Some(machines.iter().map(|name| (*name).to_owned()).collect()),

@@ -19,6 +19,7 @@ use nico_api::names::MachineName;
 use nico_api::reason::ClusterReason;
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
 use nico_runtime::category::{Categorized, Category};
+use nico_runtime::causes::chain;
 
 use crate::kubeconfig::{self, Contents, Hosts};
 use crate::naming;
@@ -29,7 +30,7 @@ use crate::observed::{
 use crate::plan::marks::Marks;
 use crate::plan::renewal::{self, Need};
 use crate::plan::{self, readiness, selection};
-use crate::source::{Sources, chain};
+use crate::source::Sources;
 use crate::triggers::GuardedConfiguration;
 use crate::workload::{Detail, KubeconfigLook, Workloads};
 
@@ -64,6 +65,12 @@ pub enum ObserveError {
         /// Why.
         source: kube::Error,
     },
+    /// The Kubernetes API does not know one of NICO's kinds.
+    #[error("the API does not know {kinds}; to install them: nico crds | kubectl apply -f -")]
+    NotInstalled {
+        /// Which, as one says it of several objects.
+        kinds: &'static str,
+    },
     /// A NixosConfiguration of the cluster cannot be understood, so nothing is sure.
     #[error("cannot understand NixosConfiguration {name}: {problem}; correct or delete it")]
     Configuration {
@@ -78,6 +85,7 @@ impl Categorized for ObserveError {
     fn category(&self) -> Category {
         match self {
             Self::Read { source, .. } => source.category(),
+            Self::NotInstalled { .. } => Category::Waiting,
             Self::Configuration { .. } => Category::InvalidInput,
         }
     }

@@ -15,6 +15,7 @@ use nico_api::{KubernetesCluster, Machine, NixosConfiguration, labels};
 use crate::kubeconfig::{Contents, Kubeconfig};
 use crate::naming;
 use crate::role::Role;
+use crate::workload::contact::{NOTICING, SILENCE};
 
 /// Everything that decides what becomes of one cluster.
 #[derive(Clone, Debug)]
@@ -138,9 +139,9 @@ pub enum Workload {
     Answers(View),
     /// It does not answer.
     Unreachable {
-        /// When it answered last, if it ever did to this process.
-        last_answer: Option<Timestamp>,
-        /// The Nodes of that answer.
+        /// The first time that it was asked in vain since it answered last.
+        since: Timestamp,
+        /// The Nodes of its last answer, if it ever gave one to this process.
         last_nodes: Option<Vec<Node>>,
         /// Whether somebody answered, and it was the credentials or the certificate that would
         /// not do.
@@ -148,6 +149,32 @@ pub enum Workload {
         /// What went wrong.
         message: String,
     },
+}
+
+impl Workload {
+    /// Why it is not sure how the cluster is; `None` when it is, and while there is no way to ask.
+    pub fn doubt(&self, now: Timestamp) -> Option<String> {
+        match self {
+            Self::NotAsked => None,
+            Self::Unreachable { message, .. } => Some(message.clone()),
+            Self::Answers(view) => {
+                let since = view.back_since?;
+                (now.duration_since(since) < NOTICING).then(|| {
+                    format!(
+                        "the API of the new cluster answers again only since {since:.0}: what it says of its Nodes may be old"
+                    )
+                })
+            }
+        }
+    }
+
+    /// Whether the cluster has been silent for so long that nothing is known of it any more.
+    pub fn is_long_silent(&self, now: Timestamp) -> bool {
+        match self {
+            Self::NotAsked | Self::Answers(_) => false,
+            Self::Unreachable { since, .. } => now.duration_since(*since) >= SILENCE,
+        }
+    }
 }
 
 /// A cluster as its API shows it.
@@ -162,6 +189,8 @@ pub struct View {
     /// The Pods that a drain has to move, by the name of the Node, for the Nodes that are being
     /// drained.
     pub draining: BTreeMap<String, Vec<DrainedPod>>,
+    /// Since when it answers again, if nothing was known of it for a while.
+    pub back_since: Option<Timestamp>,
 }
 
 /// The etcd members that the API of a cluster shows.

@@ -13,6 +13,7 @@ use nico_api::names::{CommitId, GitUrl};
 use nico_api::reason::ClusterReason;
 use nico_git::{Credentials, GitError};
 use nico_runtime::category::{Categorized, Category};
+use nico_runtime::causes::chain;
 
 use crate::observed::{Problem, Source};
 use crate::settings::Settings;
@@ -202,15 +203,4 @@ fn problem(error: &GitError) -> Problem {
         message: chain(error),
         needs_change: error.category() == Category::InvalidInput,
     }
-}
-
-/// An error and what caused it, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

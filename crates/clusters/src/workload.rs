@@ -1,7 +1,9 @@
 //! What the new clusters say of themselves.
 //!
 //! - [`view`]: what one answer holds
+//! - [`contact`]: how long a cluster has answered, or has not
 
+pub mod contact;
 mod view;
 
 use std::collections::HashMap;
@@ -13,7 +15,9 @@ use kube::Client;
 
 use crate::kubeconfig;
 use crate::observed::{Node, Problem, View, Workload};
-use crate::source::chain;
+use nico_runtime::causes::chain;
+
+use contact::Contact;
 
 /// How long a new cluster may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -37,7 +41,7 @@ pub struct Workloads {
 struct Known {
     /// The client, and the resourceVersion of the Secret that it was made from.
     client: Option<(String, Client)>,
-    last_answer: Option<Timestamp>,
+    contact: Contact,
     last_nodes: Option<Vec<Node>>,
     kubeconfig: Option<KubeconfigLook>,
 }
@@ -71,8 +75,8 @@ impl Workloads {
         let known = self.known(uid);
         let mut known = known.lock().await;
         match known.ask(version, text, detail).await {
-            Ok(view) => {
-                known.last_answer = Some(now);
+            Ok(mut view) => {
+                view.back_since = known.contact.answered(now);
                 known.last_nodes = Some(view.nodes.clone());
                 Workload::Answers(view)
             }
@@ -80,7 +84,7 @@ impl Workloads {
                 is_refusal,
                 message,
             }) => Workload::Unreachable {
-                last_answer: known.last_answer,
+                since: known.contact.failed(now),
                 last_nodes: known.last_nodes.clone(),
                 message: match is_refusal {
                     true => format!("the new cluster does not take its kubeconfig: {message}"),

@@ -2,6 +2,7 @@
 //!
 //! - [`context`]: what a controller is given when it starts
 //! - [`category`], [`backoff`]: how bad an error is, and how long to wait after it
+//! - [`causes`]: an error in words
 //! - [`events`], [`status`]: how controllers speak to people and to each other
 //! - [`leader`]: one process at a time, by a Lease
 //! - [`process`]: child programs that end as a whole
@@ -12,6 +13,7 @@
 
 pub mod backoff;
 pub mod category;
+pub mod causes;
 pub mod context;
 pub mod events;
 pub mod leader;

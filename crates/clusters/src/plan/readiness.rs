@@ -13,9 +13,6 @@ use crate::role::Role;
 use super::configuration::asks_for_the_same;
 use super::marks::Marks;
 
-/// How long the new cluster may be silent before nothing is known of it any more, in seconds.
-pub const SILENCE: i64 = 60;
-
 /// A machine of the cluster, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -366,7 +363,7 @@ fn is_node_of(node: &Node, name: &MachineName, machine: Option<&Machine>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{self, World, answers};
+    use crate::fixtures::{self, World, answers, at};
 
     fn node(name: &str, addresses: &[&str], ready: bool) -> Node {
         Node {
@@ -420,7 +417,7 @@ mod tests {
     fn while_the_cluster_does_not_answer_its_last_words_count() {
         let silent = |last_nodes| Workload::Unreachable {
             is_refusal: false,
-            last_answer: None,
+            since: at(1000),
             last_nodes,
             message: "refused".to_owned(),
         };

@@ -14,8 +14,6 @@ use nico_api::names::MachineName;
 use crate::kubeconfig::{Contents, Kubeconfig};
 use crate::observed::{Published, Workload};
 
-use super::readiness::SILENCE;
-
 /// What is wrong with the published kubeconfig, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -58,15 +56,8 @@ pub fn need(published: &Published, workload: &Workload, now: Timestamp) -> Optio
     let Ok(contents) = &published.contents else {
         return Some(Need::Unusable);
     };
-    if let Workload::Unreachable {
-        last_answer,
-        is_refusal,
-        ..
-    } = workload
-    {
-        let is_silent =
-            last_answer.is_none_or(|last| now.as_second() - last.as_second() >= SILENCE);
-        match (is_refusal, is_silent) {
+    if let Workload::Unreachable { is_refusal, .. } = workload {
+        match (is_refusal, workload.is_long_silent(now)) {
             (true, _) => return Some(Need::Refused),
             (false, true) => return Some(Need::Silent),
             (false, false) => {}
@@ -174,9 +165,9 @@ mod tests {
         }
     }
 
-    fn silent(last_answer: i64, is_refusal: bool) -> Workload {
+    fn silent(since: i64, is_refusal: bool) -> Workload {
         Workload::Unreachable {
-            last_answer: Some(at(last_answer)),
+            since: at(since),
             last_nodes: None,
             is_refusal,
             message: "no answer".to_owned(),

@@ -61,6 +61,13 @@ pub struct Situation<'a> {
     pub now: Timestamp,
 }
 
+impl Situation<'_> {
+    /// Why nothing that works may be taken in hand: it is not sure how the cluster is.
+    fn doubt(&self) -> Option<String> {
+        self.workload.doubt(self.now)
+    }
+}
+
 /// What a rollout does now, and what it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {

@@ -7,7 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use nico_api::condition::{self, Truth};
 use nico_api::kubernetes_cluster::{
-    KubernetesClusterStatus, Phase, PlaneStatus, RolloutOrder, RolloutStatus, conditions as kind,
+    KubernetesClusterStatus, Phase, PlaneStatus, Revision, RolloutOrder, RolloutStatus,
+    conditions as kind,
 };
 use nico_api::names::MachineName;
 use nico_api::reason::ClusterReason as Reason;
@@ -20,7 +21,7 @@ use crate::role::Role;
 use super::Assessment;
 use super::deletion::Deletion;
 use super::installation::Installation;
-use super::readiness::{ConfigurationState, Member, NodeState, SILENCE};
+use super::readiness::{ConfigurationState, Member, NodeState};
 use super::renewal::{self, Need};
 use super::rollout::{Order, State, Step};
 use super::selection::PlaneSelection;
@@ -67,6 +68,7 @@ pub fn of(observed: &Observed, assessment: &Assessment, now: Timestamp) -> Kuber
 
     let mut status = report.counts();
     status.phase = Some(phase);
+    status.revision = report.revision(&ready);
     status.observed_generation = observed.cluster.metadata.generation;
     status.conditions = with_conditions(
         observed,
@@ -211,7 +213,11 @@ impl Report<'_> {
         let ready = members.iter().filter(|member| member.is_ready()).count();
         let count = format!("{ready} of {} machines are ready", plane.wanted);
         if ready == plane.wanted {
-            return Verdict::new(true, Reason::AllReady, count);
+            let kind = match role {
+                Role::ControlPlane => kind::CONTROL_PLANE_READY,
+                Role::Worker => kind::DATA_PLANE_READY,
+            };
+            return self.unless_in_doubt(kind, Verdict::new(true, Reason::AllReady, count));
         }
         let mut waiting: Vec<String> = members
             .iter()
@@ -284,7 +290,7 @@ impl Report<'_> {
                 let message = format!("what is in Secret {secret} cannot be used: {why}{tried}");
                 Verdict::new(false, Reason::KubeconfigInvalid, message)
             }
-            Some(Need::Refused) if self.is_long_without_answer() => Verdict::new(
+            Some(Need::Refused) if self.observed.workload.is_long_silent(self.now) => Verdict::new(
                 false,
                 Reason::KubeconfigRefused,
                 format!("the new cluster does not take the one in Secret {secret}{tried}"),
@@ -305,12 +311,16 @@ impl Report<'_> {
         }
     }
 
-    fn is_long_without_answer(&self) -> bool {
-        match &self.observed.workload {
-            Workload::NotAsked | Workload::Answers(_) => false,
-            Workload::Unreachable { last_answer, .. } => {
-                last_answer.is_none_or(|last| self.now.as_second() - last.as_second() >= SILENCE)
+    /// A verdict that holds by what was last heard of the new cluster. While that is in doubt, it
+    /// goes on for a while where it held before, and does not begin.
+    fn unless_in_doubt(&self, kind: &str, verdict: Verdict) -> Verdict {
+        let workload = &self.observed.workload;
+        let held = condition::is_true(&previous(self.observed).conditions, kind);
+        match workload.doubt(self.now) {
+            Some(why) if verdict.holds() && (!held || workload.is_long_silent(self.now)) => {
+                Verdict::new(Truth::Unknown, Reason::ClusterUnreachable, why)
             }
+            _ => verdict,
         }
     }
 
@@ -321,10 +331,14 @@ impl Report<'_> {
                 Reason::WaitingForControlPlane,
                 "the new cluster can be asked once its kubeconfig is there",
             ),
-            Workload::Unreachable { message, .. } if self.is_long_without_answer() => {
+            Workload::Unreachable { message, .. }
+                if self.observed.workload.is_long_silent(self.now) =>
+            {
                 Verdict::new(Truth::Unknown, Reason::ClusterUnreachable, message)
             }
-            Workload::Unreachable { .. } | Workload::Answers(_) => self.nodes_by_last_answer(),
+            Workload::Unreachable { .. } | Workload::Answers(_) => {
+                self.unless_in_doubt(kind::NODES_HEALTHY, self.nodes_by_last_answer())
+            }
         }
     }
 
@@ -448,19 +462,20 @@ impl Report<'_> {
             return Verdict::new(false, rolling_out.reason, &*rolling_out.message);
         }
         let before_start = [selected, source].into_iter().filter(|_| !has_started);
-        let stands_in_the_way = before_start
+        let mut stand_in_the_way: Vec<&Verdict> = before_start
             .chain(planes)
             .chain([kubeconfig])
-            .find(|verdict| !verdict.holds());
-        match stands_in_the_way {
-            Some(verdict) => Verdict::new(false, verdict.reason, &*verdict.message),
+            .filter(|verdict| !verdict.holds())
+            .collect();
+        // What is known says more than what is not.
+        stand_in_the_way.sort_by_key(|verdict| verdict.truth == Truth::Unknown);
+        match stand_in_the_way.first() {
+            Some(verdict) => Verdict::new(verdict.truth, verdict.reason, &*verdict.message),
             None => {
                 let count = self.assessment.members.len();
-                Verdict::new(
-                    true,
-                    Reason::AllReady,
-                    format!("{count} machines are ready"),
-                )
+                let message = format!("{count} machines are ready");
+                let all_ready = Verdict::new(true, Reason::AllReady, message);
+                self.unless_in_doubt(kind::READY, all_ready)
             }
         }
     }
@@ -481,15 +496,21 @@ impl Report<'_> {
             (Role::Worker, &selection.workers),
         ]
         .map(|(role, plane)| self.serves(role, plane));
-        // Once every node ran the same revision, a node that changes in its turn is no setback.
+        // Once the cluster was ready, a node that changes in its turn is no setback.
         let is_established = previous(self.observed).revision.is_some();
+        // While it is not sure how the cluster is, its phase stays, and does not rise.
+        let before = previous(self.observed).phase;
+        let is_in_doubt = self.observed.workload.doubt(self.now).is_some();
+        let was = |phases: &[Phase]| before.is_some_and(|before| phases.contains(&before));
+        let may_be_ready = !is_in_doubt || was(&[Phase::Ready]);
+        let may_serve = !is_in_doubt || was(&[Phase::Ready, Phase::ControlPlaneReady]);
         if ready.holds() {
             Phase::Ready
         } else if needs_change || is_stuck || is_stalled {
             Phase::Failed
-        } else if is_established && serves == [true, true] {
+        } else if is_established && may_be_ready && serves == [true, true] {
             Phase::Ready
-        } else if serves[0] && self.observed.has_started() {
+        } else if serves[0] && may_serve && self.observed.has_started() {
             Phase::ControlPlaneReady
         } else {
             Phase::Provisioning
@@ -505,7 +526,20 @@ impl Report<'_> {
                 .all(|member| member.is_ready() || in_hand.contains(&member.machine))
     }
 
-    /// Everything but phase and conditions.
+    /// What every node runs, or last ran. The first is recorded when the cluster is first ready.
+    fn revision(&self, ready: &Verdict) -> Option<Revision> {
+        let before = previous(self.observed).revision;
+        let members = &self.assessment.members;
+        let everybody_runs_it = !members.is_empty() && members.iter().all(Member::is_current);
+        match &self.assessment.wanted {
+            Some(wanted) if everybody_runs_it && (before.is_some() || ready.holds()) => {
+                Some(wanted.revision())
+            }
+            _ => before,
+        }
+    }
+
+    /// Everything but phase, revision and conditions.
     fn counts(&self) -> KubernetesClusterStatus {
         let selection = &self.assessment.selection;
         let names =
@@ -513,8 +547,6 @@ impl Report<'_> {
         let control_plane = self.plane(Role::ControlPlane, &selection.control_plane);
         let data_plane = self.plane(Role::Worker, &selection.workers);
         let is_published = matches!(self.observed.kubeconfig, KubeconfigState::Published(_));
-        let everybody_runs_it = !self.assessment.members.is_empty()
-            && self.assessment.members.iter().all(Member::is_current);
         KubernetesClusterStatus {
             control_plane_ready: Some(format!("{}/{}", control_plane.ready, control_plane.total)),
             data_plane_ready: Some(format!("{}/{}", data_plane.ready, data_plane.total)),
@@ -524,10 +556,6 @@ impl Report<'_> {
             applied_machines: applied_machines(self.observed),
             selected_control_plane_machines: names(&selection.control_plane),
             selected_data_plane_machines: names(&selection.workers),
-            revision: match &self.assessment.wanted {
-                Some(wanted) if everybody_runs_it => Some(wanted.revision()),
-                _ => previous(self.observed).revision,
-            },
             rollout: self.rollout(),
             ..KubernetesClusterStatus::default()
         }

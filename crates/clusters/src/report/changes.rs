@@ -48,9 +48,6 @@ fn lines_of(report: &StatusReport) -> BTreeMap<String, String> {
 }
 
 fn of_cluster(cluster: &ClusterReport) -> String {
-    let phase = cluster
-        .phase
-        .map_or_else(|| "Pending".to_owned(), |phase| format!("{phase:?}"));
     let (control_plane, workers) = (&cluster.control_plane, &cluster.data_plane);
     let counts = format!(
         "control plane {}/{}, workers {}/{}",
@@ -61,7 +58,7 @@ fn of_cluster(cluster: &ClusterReport) -> String {
         .iter()
         .map(|concern| format!("; {}: {}", concern.reason, concern.message));
     let concerns: String = concerns.collect();
-    format!("{phase}, {counts}{concerns}")
+    format!("{}, {counts}{concerns}", cluster.state())
 }
 
 fn of_machine(machine: &MachineReport) -> String {

@@ -1,6 +1,5 @@
 //! Sees what the controller sees, once and without a controller.
 
-use futures::TryFutureExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
@@ -49,17 +48,19 @@ pub async fn look(
 async fn all<K>(
     client: &Client,
     namespace: &str,
-    kinds: &str,
+    kinds: &'static str,
 ) -> Result<Store<DeserializeGuard<K>>, ObserveError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + std::fmt::Debug + DeserializeOwned + 'static,
 {
     let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
-    let list = api
-        .list(&ListParams::default())
-        .map_err(reading(format!("the {kinds} of {namespace}")))
-        .await?;
+    let list = match api.list(&ListParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            return Err(ObserveError::NotInstalled { kinds });
+        }
+        other => other.map_err(reading(format!("the {kinds} of {namespace}")))?,
+    };
     let (store, mut writer) = reflector::store();
     writer.apply_watcher_event(&Event::Init);
     for object in list.items {

@@ -206,6 +206,10 @@ pub fn of(observed: &Observed, intervals: &Intervals, now: Timestamp) -> PlanRep
     report
         .remarks
         .extend(assessment.step.remarks.iter().cloned());
+    if observed.cluster.spec.paused && report.state != PlanState::Paused {
+        let paused = "spec.paused is true: no other machine is taken in hand";
+        report.remarks.push(paused.to_owned());
+    }
     report.remarks.extend(doubts(observed));
     report.steps = steps;
     report
@@ -245,9 +249,7 @@ fn kubeconfig_step(
             (sources, why)
         }
         KubeconfigState::Published(published) => {
-            // Whether the operator gets no answer either, and for how long, is not known here.
-            let need = renewal::need(published, &observed.workload, now)
-                .filter(|need| *need != renewal::Need::Silent)?;
+            let need = renewal::need(published, &observed.workload, now)?;
             let sources = renewal::sources(published, Some(need), sources);
             (sources, renewal::Cause::Need(need).to_string())
         }

@@ -14,7 +14,11 @@ use kube::{Api, Client, Resource, ResourceExt};
 use nico_api::{KubernetesCluster, Machine, NixosConfiguration};
 use serde::de::DeserializeOwned;
 
-use crate::source::chain;
+use nico_runtime::causes::chain;
+
+/// What is said of a kind that the API does not know.
+const NOT_INSTALLED: &str =
+    "the API does not know this kind; to install it: nico crds | kubectl apply -f -";
 
 /// Which clusters a person asks about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,13 +208,17 @@ where
                 objects: Some(list.items.into_iter().map(keyed).collect()),
                 ..Self::default()
             },
-            Err(error) => Self::unreadable(said(&error)),
+            Err(error) => Self::unreadable(unlisted(&error)),
         }
     }
 
     fn hear(&mut self, heard: Heard<K>) {
         let event = match heard {
             Ok(event) => event,
+            Err(watcher::Error::InitialListFailed(error)) => {
+                self.problem = Some(unlisted(&error));
+                return;
+            }
             Err(error) => {
                 self.problem = Some(chain(&error));
                 return;
@@ -249,7 +257,7 @@ async fn read_clusters(client: &Client, scope: &Scope) -> Known<KubernetesCluste
             objects: Some(found.into_iter().map(keyed).collect()),
             ..Known::default()
         },
-        Err(error) => Known::unreadable(said(&error)),
+        Err(error) => Known::unreadable(chain(&error)),
     }
 }
 
@@ -271,10 +279,10 @@ where
     (key, guard.0.map(Arc::new).map_err(|invalid| invalid.error))
 }
 
-/// What the API said, without the words of the library around it.
-fn said(error: &kube::Error) -> String {
+/// Why all objects of a kind could not be read.
+fn unlisted(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => status.message.clone(),
+        kube::Error::Api(status) if status.code == 404 => NOT_INSTALLED.to_owned(),
         other => chain(other),
     }
 }

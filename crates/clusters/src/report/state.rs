@@ -4,8 +4,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use nico_api::condition;
 use nico_api::kubernetes_cluster::KubernetesClusterStatus;
+use nico_api::kubernetes_cluster::conditions::NODES_HEALTHY;
 use nico_api::machine::conditions::REACHABLE;
 use nico_api::nixos_configuration::conditions::READY;
+use nico_api::reason::ClusterReason;
 use nico_api::{Machine, NixosConfiguration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +40,7 @@ pub enum MachineState {
     NotReady,
     /// Its configuration is being taken off, or it is to be given back.
     Leaving,
-    /// What decides it could not be read.
+    /// What decides it could not be read, or the new cluster does not answer.
     Unknown,
 }
 
@@ -91,6 +93,9 @@ pub fn of(evidence: &Evidence<'_>) -> Standing {
         MachineState::NotReady if waits_for.is_empty() => {
             waits_for.push("its Node is not Ready in the new cluster".to_owned());
         }
+        MachineState::Unknown if is_silent(evidence.cluster) => {
+            waits_for.push("the new cluster does not say how its Node is".to_owned());
+        }
         _ => {}
     }
     Standing {
@@ -113,7 +118,7 @@ fn state_of(evidence: &Evidence<'_>) -> (MachineState, Option<Time>) {
             true if !evidence.is_wanted => MachineState::Leaving,
             true => MachineState::Waiting,
             false if is_in_hand => MachineState::Changing,
-            false if is_ready => MachineState::Ready,
+            false if is_ready && !is_silent(evidence.cluster) => MachineState::Ready,
             false => MachineState::Unknown,
         };
         return (state, None);
@@ -142,7 +147,10 @@ fn state_of(evidence: &Evidence<'_>) -> (MachineState, Option<Time>) {
         ConfigurationState::Staged(_) if is_in_hand => MachineState::Draining,
         ConfigurationState::Staged(_) => MachineState::Prepared,
         ConfigurationState::Behind(_) => MachineState::Changing,
-        ConfigurationState::Applied if is_ready => MachineState::Ready,
+        ConfigurationState::Applied if is_ready => match is_silent(evidence.cluster) {
+            true => MachineState::Unknown,
+            false => MachineState::Ready,
+        },
         ConfigurationState::Applied => {
             let silent_since = evidence.machine.and_then(unreachable);
             let since = silent_since.map(|condition| condition.last_transition_time.clone());
@@ -150,6 +158,14 @@ fn state_of(evidence: &Evidence<'_>) -> (MachineState, Option<Time>) {
         }
     };
     (state, said_at)
+}
+
+/// Whether the new cluster does not answer, or has only begun to again: then it is not known how
+/// its Nodes are.
+pub fn is_silent(cluster: &KubernetesClusterStatus) -> bool {
+    condition::find(&cluster.conditions, NODES_HEALTHY).is_some_and(|nodes| {
+        nodes.status == "Unknown" && nodes.reason == ClusterReason::ClusterUnreachable.as_str()
+    })
 }
 
 fn is_ready(evidence: &Evidence<'_>) -> bool {

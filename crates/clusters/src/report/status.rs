@@ -44,6 +44,8 @@ pub struct ClusterReport {
     pub phase: Option<Phase>,
     /// Whether its condition `Ready` is `True` for the present spec.
     pub ready: bool,
+    /// Whether the new cluster does not answer, so that it is not known how it is.
+    pub silent: bool,
     /// Since when its condition `Ready` is what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -132,6 +134,19 @@ pub struct ConfigurationReport {
     pub waits_for: Option<String>,
 }
 
+impl ClusterReport {
+    /// Where the cluster stands, in a word: its phase, but for one that is Ready as far as its
+    /// phase goes and is being changed, and for one of which nothing is known.
+    pub fn state(&self) -> String {
+        match self.phase {
+            None => "Pending".to_owned(),
+            Some(Phase::Ready | Phase::ControlPlaneReady) if self.silent => "Unknown".to_owned(),
+            Some(Phase::Ready) if !self.ready => "Changing".to_owned(),
+            Some(phase) => format!("{phase:?}"),
+        }
+    }
+}
+
 /// Tells how the clusters of a snapshot are.
 pub fn report(snapshot: &Snapshot, now: Timestamp) -> StatusReport {
     StatusReport {
@@ -167,6 +182,7 @@ fn of_cluster(snapshot: &Snapshot, cluster: &KubernetesCluster) -> ClusterReport
         name: cluster.name_any(),
         phase: status.phase,
         ready: is_current && ready.is_some_and(|ready| ready.status == "True"),
+        silent: state::is_silent(&status),
         since: ready.map(|ready| ready.last_transition_time.clone()),
         revision: status.revision.clone(),
         rollout: status.rollout.clone().filter(|_| is_rolling_out(&status)),

@@ -347,7 +347,7 @@ fn plan_on_doubt() {
     push(&mut world);
     world.observed.workload = Workload::Unreachable {
         is_refusal: false,
-        last_answer: None,
+        since: at(1000),
         last_nodes: None,
         message: "the API of the new cluster does not answer: no route to host".to_owned(),
     };

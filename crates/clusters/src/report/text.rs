@@ -59,12 +59,11 @@ fn unread(unread: &[String], width: usize) -> Vec<Line> {
 }
 
 fn cluster_branch(cluster: &ClusterReport, now: Timestamp) -> Branch {
-    let (tone, state) = match cluster.phase {
-        Some(Phase::Ready) if cluster.ready => (Tone::Good, "Ready".to_owned()),
-        Some(Phase::Ready) => (Tone::Busy, "Changing".to_owned()),
-        Some(Phase::Failed) => (Tone::Bad, "Failed".to_owned()),
-        Some(phase) => (Tone::Busy, format!("{phase:?}")),
-        None => (Tone::Busy, "Pending".to_owned()),
+    let tone = match cluster.phase {
+        Some(Phase::Ready) if cluster.ready => Tone::Good,
+        Some(Phase::Failed) => Tone::Bad,
+        _ if cluster.silent => Tone::Bad,
+        _ => Tone::Busy,
     };
     let revision = cluster
         .revision
@@ -126,7 +125,7 @@ fn cluster_branch(cluster: &ClusterReport, now: Timestamp) -> Branch {
             format!("{}/{}", cluster.namespace, cluster.name),
         ),
         cells: vec![
-            Span::new(tone, state),
+            Span::new(tone, cluster.state()),
             revision.into(),
             since(cluster.since.as_ref(), now),
         ],

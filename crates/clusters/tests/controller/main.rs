@@ -18,6 +18,7 @@ mod races;
 mod reference_defects;
 mod renewal;
 mod reports;
+mod silence;
 mod sizes;
 mod versions;
 mod writes;

@@ -27,7 +27,10 @@ pub(crate) struct Cluster {
     pub(crate) is_gone: bool,
     /// The control planes that are members of its etcd, whether they work or not.
     pub(crate) etcd: BTreeSet<MachineName>,
-    pub(crate) last_answer: Option<(i64, Vec<Node>)>,
+    /// Since when a quorum of them works, while one does.
+    pub(crate) answers_since: Option<i64>,
+    /// Nodes that went before the cluster answered again, and are Ready there all the same.
+    pub(crate) unnoticed: BTreeSet<MachineName>,
 }
 
 /// A Node as its API server has it.
@@ -72,7 +75,8 @@ impl Cluster {
             operator: Operator::default(),
             is_gone: false,
             etcd: BTreeSet::new(),
-            last_answer: None,
+            answers_since: None,
+            unnoticed: BTreeSet::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use nico_api::kubernetes_cluster::{KubernetesClusterStatus, conditions as kind};
+use nico_api::kubernetes_cluster::{KubernetesClusterStatus, Phase, conditions as kind};
 use nico_api::names::MachineName;
 use nico_api::{NixosConfiguration, condition, labels};
 use nico_clusters::action::Action;
@@ -15,6 +15,9 @@ use nico_clusters::role::Role;
 use crate::cluster::{Cluster, joined};
 use crate::host::is_same;
 use crate::world::World;
+
+/// How long a cluster may be silent before nothing is known of it, in seconds.
+const SILENCE: i64 = 60;
 
 /// No machine is in two clusters, and none has a configuration without a claim.
 pub(crate) fn of_world(world: &World) -> Result<(), String> {
@@ -49,12 +52,73 @@ pub(crate) fn of_world(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// The first control plane stays the first while it exists.
+/// What a status says is so, and what it said before does not change for no reason.
 pub(crate) fn of_status(
-    cluster: &Cluster,
-    after: &KubernetesClusterStatus,
     world: &World,
+    number: usize,
+    observed: &Observed,
+    after: &KubernetesClusterStatus,
 ) -> Result<(), String> {
+    health(world, number, observed, after)?;
+    first_control_plane(world, number, after)
+}
+
+/// A cluster is ready when its Nodes are seen to be, and no more when it is silent for long. While
+/// it is silent its phase does not rise.
+fn health(
+    world: &World,
+    number: usize,
+    observed: &Observed,
+    after: &KubernetesClusterStatus,
+) -> Result<(), String> {
+    if observed.cluster.metadata.deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let before = observed.cluster.status.clone().unwrap_or_default();
+    let unnoticed = &world.clusters[number].operator.unnoticed;
+    let is_silent = matches!(observed.workload, Workload::Unreachable { .. });
+    for kind in [kind::READY, kind::NODES_HEALTHY] {
+        if !condition::is_true(&after.conditions, kind) {
+            continue;
+        }
+        if let Workload::Unreachable { since, .. } = observed.workload
+            && world.now - since.as_second() >= SILENCE
+        {
+            return Err(format!(
+                "{kind} of a cluster that is silent since {}",
+                since.as_second()
+            ));
+        }
+        let is_new = !condition::is_true(&before.conditions, kind);
+        if is_new && is_silent {
+            return Err(format!("{kind} for the first time while it is silent"));
+        }
+        let mut selected = after
+            .selected_control_plane_machines
+            .iter()
+            .chain(&after.selected_data_plane_machines);
+        let is_unnoticed = |name: &&String| unnoticed.iter().any(|it| it.as_str() == name.as_str());
+        if let Some(name) = selected.find(is_unnoticed).filter(|_| is_new) {
+            return Err(format!("{kind}, and {name} went while it was silent"));
+        }
+    }
+    let rises = after.phase == Some(Phase::Ready) && before.phase != Some(Phase::Ready);
+    if rises && is_silent {
+        return Err(format!(
+            "the phase was {:?} and rises while the cluster is silent",
+            before.phase
+        ));
+    }
+    Ok(())
+}
+
+/// The first control plane stays the first while it exists.
+fn first_control_plane(
+    world: &World,
+    number: usize,
+    after: &KubernetesClusterStatus,
+) -> Result<(), String> {
+    let cluster = &world.clusters[number];
     let Some(before) = &cluster.object.status else {
         return Ok(());
     };
@@ -209,10 +273,14 @@ fn joins(world: &World, number: usize, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether every Node says how it is.
+/// Whether every Node says how it is. That a Node went while the cluster was silent for long is no
+/// excuse: the operator has to wait until the cluster has noticed.
 fn tells_the_truth(world: &World, number: usize) -> bool {
-    let mut nodes = world.clusters[number].nodes.iter();
-    nodes.all(|(machine, node)| node.says_ready == world.hosts[machine].is_up(world.now))
+    let cluster = &world.clusters[number];
+    cluster.nodes.iter().all(|(machine, node)| {
+        node.says_ready == world.hosts[machine].is_up(world.now)
+            || cluster.operator.unnoticed.contains(machine)
+    })
 }
 
 fn control_planes(

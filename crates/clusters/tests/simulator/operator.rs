@@ -1,14 +1,15 @@
 //! Observes, plans, and does one action at a time, so that anything can happen in between.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use kube::ResourceExt;
 use nico_api::kubernetes_cluster::KubernetesClusterStatus;
 use nico_api::names::MachineName;
 use nico_api::{NixosConfiguration, labels};
 use nico_clusters::action::Action;
-use nico_clusters::observed::{Drain, KubeconfigState, OwnedSecret};
+use nico_clusters::observed::{Drain, KubeconfigState, Node, OwnedSecret};
 use nico_clusters::plan::{self, Intervals};
+use nico_clusters::workload::contact::Contact;
 
 use crate::invariants;
 use crate::world::{World, at};
@@ -16,12 +17,18 @@ use crate::world::{World, at};
 /// Looks at a cluster, at most, until it has nothing more to do.
 const LOOKS: usize = 200;
 
-/// What an operator has in hand for one cluster.
+/// What an operator has in hand for one cluster, and remembers of it.
 #[derive(Default)]
 pub(crate) struct Operator {
     actions: VecDeque<Action>,
     status: Option<KubernetesClusterStatus>,
     pub(crate) meets_conflict: bool,
+    pub(crate) contact: Contact,
+    /// The Nodes that the cluster showed when it last answered.
+    pub(crate) last_nodes: Option<Vec<Node>>,
+    /// Nodes that went while the cluster was silent for so long that this operator has to know that
+    /// it cannot rely on them, and that the cluster does not miss yet.
+    pub(crate) unnoticed: BTreeSet<MachineName>,
 }
 
 impl World {
@@ -51,7 +58,7 @@ impl World {
         let observed = self.observe(number);
         let plan = plan::plan(&observed, &Intervals::default(), at(self.now));
         invariants::of_plan(self, number, &observed, &plan)?;
-        invariants::of_status(&self.clusters[number], &plan.status, self)?;
+        invariants::of_status(self, number, &observed, &plan.status)?;
         let is_idle = plan.actions.is_empty()
             && self.clusters[number].object.status.as_ref() == Some(&plan.status);
         let operator = &mut self.clusters[number].operator;

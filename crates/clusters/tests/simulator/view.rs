@@ -80,24 +80,27 @@ impl World {
     }
 
     fn workload(&mut self, number: usize) -> Workload {
-        let now = self.now;
-        let (up, all) = self.quorum(number);
-        if all == 0 || up < all / 2 + 1 {
-            let last = self.clusters[number].last_answer.clone();
+        let now = at(self.now);
+        let has_quorum = self.has_quorum(number);
+        let cluster = &mut self.clusters[number];
+        if !has_quorum {
             return Workload::Unreachable {
                 is_refusal: false,
-                last_answer: last.as_ref().map(|(second, _)| at(*second)),
-                last_nodes: last.map(|(_, nodes)| nodes),
+                since: cluster.operator.contact.failed(now),
+                last_nodes: cluster.operator.last_nodes.clone(),
                 message: "no answer".to_owned(),
             };
         }
-        let cluster = &mut self.clusters[number];
         let nodes: Vec<Node> = cluster
             .nodes
             .iter()
             .map(|(name, node)| node.shown(name))
             .collect();
-        cluster.last_answer = Some((now, nodes.clone()));
+        cluster.operator.last_nodes = Some(nodes.clone());
+        let back_since = cluster.operator.contact.answered(now);
+        if back_since == Some(now) {
+            cluster.operator.unnoticed = cluster.unnoticed.clone();
+        }
         let draining = cluster
             .nodes
             .iter()
@@ -117,6 +120,7 @@ impl World {
                 false => Etcd::Unseen,
             },
             draining,
+            back_since,
         })
     }
 
@@ -124,6 +128,12 @@ impl World {
     pub(crate) fn quorum(&self, number: usize) -> (usize, usize) {
         let up = self.etcd(number).filter(|(_, works)| *works).count();
         (up, self.clusters[number].etcd.len())
+    }
+
+    /// Whether the API of a cluster can answer.
+    pub(crate) fn has_quorum(&self, number: usize) -> bool {
+        let (up, all) = self.quorum(number);
+        up > all / 2
     }
 
     /// Whether each etcd member of a cluster works.

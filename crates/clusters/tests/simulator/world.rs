@@ -20,6 +20,9 @@ use crate::operator::Operator;
 /// Minor version of Kubernetes in the first commit.
 const FIRST_MINOR: u32 = 30;
 
+/// How long a cluster takes to notice a Node of which it hears nothing, in seconds.
+const NOTICING: i64 = 50;
+
 /// How many lines of a run are told when something breaks.
 const STORY: usize = 80;
 
@@ -135,7 +138,7 @@ impl World {
                 }
             }
             Event::Heartbeat => self.heartbeat(),
-            Event::Pass(seconds) => self.now += seconds,
+            Event::Pass(seconds) => self.pass(seconds),
             Event::Crash(number) => self.cluster(number).operator = Operator::default(),
             Event::Conflict(number) => self.cluster(number).operator.meets_conflict = true,
             Event::PowerOff(number) => self.power(number, false),
@@ -187,7 +190,48 @@ impl World {
     /// Counts a step and checks what must hold after each.
     pub(crate) fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
+        for number in 0..self.clusters.len() {
+            self.note_whether_it_answers(number);
+        }
         invariants::of_world(self)
+    }
+
+    fn note_whether_it_answers(&mut self, number: usize) {
+        let answers = self.has_quorum(number);
+        let now = self.now;
+        let cluster = &mut self.clusters[number];
+        let is_lost =
+            |name: &MachineName, node: &NodeObject| node.says_ready && !self.hosts[name].is_up(now);
+        if answers {
+            cluster.answers_since.get_or_insert(now);
+            let nodes = &cluster.nodes;
+            let is_still_lost =
+                |name: &MachineName| nodes.get(name).is_some_and(|node| is_lost(name, node));
+            cluster.unnoticed.retain(is_still_lost);
+            cluster.operator.unnoticed.retain(is_still_lost);
+        } else {
+            cluster.answers_since = None;
+            // Whether the operator knows of this silence is told by its next look.
+            cluster.operator.unnoticed.clear();
+            let lost = cluster.nodes.iter();
+            let lost = lost.filter(|(name, node)| is_lost(name, node));
+            cluster.unnoticed.extend(lost.map(|(name, _)| name.clone()));
+        }
+    }
+
+    /// Time passes, in which a cluster that answers notices the Nodes of which it hears nothing.
+    fn pass(&mut self, seconds: i64) {
+        self.now += seconds;
+        let now = self.now;
+        for cluster in &mut self.clusters {
+            let long_enough = |since: i64| now - since >= NOTICING;
+            if !cluster.answers_since.is_some_and(long_enough) {
+                continue;
+            }
+            for (name, node) in &mut cluster.nodes {
+                node.says_ready &= self.hosts[name].is_up(now);
+            }
+        }
     }
 
     fn cluster(&mut self, number: usize) -> &mut Cluster {
@@ -282,8 +326,11 @@ impl World {
 
     fn heartbeat(&mut self) {
         for number in 0..self.clusters.len() {
-            let (up, all) = self.quorum(number);
-            let can_join = up > all / 2 || all == 0;
+            let has_members = !self.clusters[number].etcd.is_empty();
+            if has_members && !self.has_quorum(number) {
+                // Nobody can tell the API anything.
+                continue;
+            }
             let cluster = &mut self.clusters[number];
             let members: Vec<(MachineName, Role)> = joined(&cluster.configurations).collect();
             for (name, node) in &mut cluster.nodes {
@@ -302,10 +349,7 @@ impl World {
                 if is_new && (!is_up || host.was_removed || comes_late) {
                     continue;
                 }
-                if role == Role::ControlPlane && is_up && !cluster.etcd.contains(&machine) {
-                    if !can_join {
-                        continue;
-                    }
+                if role == Role::ControlPlane && is_up {
                     cluster.etcd.insert(machine.clone());
                 }
                 let node = cluster.nodes.entry(machine).or_insert_with(|| NodeObject {

@@ -105,9 +105,11 @@ fn obstacle_to_taking_down(
     if !unwell.is_empty() {
         return Some(format!("{} is not well", unwell.join(", ")));
     }
+    if let Some(doubt) = situation.doubt() {
+        return Some(doubt);
+    }
     match situation.workload {
-        Workload::NotAsked => None,
-        Workload::Unreachable { message, .. } => Some(message.clone()),
+        Workload::NotAsked | Workload::Unreachable { .. } => None,
         Workload::Answers(view) => view
             .not_ready
             .as_ref()

@@ -109,8 +109,8 @@ fn is_down(leaving: &Leaving) -> bool {
 
 /// Why a machine may not go now; `None` when it may.
 fn obstacle(situation: &Situation<'_>, placed: &[Placed<'_>], leaving: &Leaving) -> Option<String> {
-    if let Workload::Unreachable { message, .. } = situation.workload {
-        return Some(message.clone());
+    if let Some(doubt) = situation.doubt() {
+        return Some(doubt);
     }
     let runs_something = !matches!(leaving.member.configuration, ConfigurationState::New(_));
     let is_mute = leaving.member.node == NodeState::NotAsked;

@@ -155,7 +155,7 @@ impl Case {
     fn silent(mut self) -> Self {
         self.workload = Workload::Unreachable {
             is_refusal: false,
-            last_answer: None,
+            since: at(NOW),
             last_nodes: None,
             message: "no answer".to_owned(),
         };
@@ -408,6 +408,38 @@ fn a_cluster_of_one_or_two_control_planes_changes_too_and_says_what_that_means()
                 .any(|remark| remark.contains("no etcd members"))
         );
     }
+}
+
+#[test]
+fn nothing_that_works_is_touched_while_a_cluster_answers_again_since_just_now() {
+    let back = |mut case: Case, seconds: i64| {
+        case.view().back_since = Some(at(NOW - seconds));
+        case
+    };
+    for lines in [
+        &["cp-01 staged ready"][..],
+        &["cp-01 current ready", "w-01 staged ready"],
+        &["cp-01 current ready", "w-01 draining ready"],
+    ] {
+        let drained = || {
+            let mut case = Case::of(lines);
+            case.view().draining.insert("w-01".to_owned(), vec![]);
+            case
+        };
+        let case = back(drained(), 89);
+        assert_eq!(case.moves(), NOTHING, "{lines:?}");
+        let waits_for = case.step().waits_for.join("; ");
+        assert!(
+            waits_for.contains("answers again only since"),
+            "{waits_for}"
+        );
+        assert_eq!(back(drained(), 90).moves().len(), 1, "{lines:?}");
+    }
+    let leaves = || Case::of(&["cp-01 current ready"]).leaving(&["w-01 current ready"]);
+    assert_eq!(back(leaves(), 89).moves(), NOTHING);
+    assert_eq!(back(leaves(), 90).moves(), ["remove w-01"]);
+    let down = back(Case::of(&["cp-01 current ready", "w-01 staged down"]), 1);
+    assert_eq!(down.moves(), ["activate w-01"], "the change may heal it");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::observed::Workload;
 use crate::role::Role;
 
 use super::{Placed, Situation, Stage};
@@ -42,7 +41,8 @@ pub fn next<'a, 'b>(
         .filter(|node| !node.member.is_alive())
         .take(budget.saturating_sub(in_hand))
         .collect();
-    if !matches!(situation.workload, Workload::Unreachable { .. }) {
+    let doubt = situation.doubt();
+    if doubt.is_none() {
         taken.extend(
             waiting
                 .iter()
@@ -52,26 +52,26 @@ pub fn next<'a, 'b>(
         );
     }
     if taken.is_empty() && in_hand == 0 {
-        return Err(match situation.workload {
-            Workload::Unreachable { message, .. } => message.clone(),
-            Workload::NotAsked | Workload::Answers(_) => {
-                let down: Vec<&str> = workers
-                    .iter()
-                    .filter(is_down)
-                    .map(|node| node.member.machine.as_str())
-                    .collect();
-                format!(
-                    "{} down, and {budget} may be at once (rollout.maxUnavailableWorkers)",
-                    is_or_are(&down)
-                )
-            }
-        });
+        return Err(doubt.unwrap_or_else(|| {
+            let down: Vec<&str> = workers
+                .iter()
+                .filter(is_down)
+                .map(|node| node.member.machine.as_str())
+                .collect();
+            format!(
+                "{} down, and {budget} may be at once (rollout.maxUnavailableWorkers)",
+                is_or_are(&down)
+            )
+        }));
     }
     Ok(taken)
 }
 
-/// Why a worker that is drained may not go down now: others went down meanwhile.
+/// Why a worker that is drained may not go down now: others went down meanwhile, or may have.
 pub fn obstacle(situation: &Situation<'_>, placed: &[Placed<'_>]) -> Option<String> {
+    if let Some(doubt) = situation.doubt() {
+        return Some(doubt);
+    }
     let workers = placed
         .iter()
         .filter(|node| node.is_of(Role::Worker) && node.stage != Stage::Joining);

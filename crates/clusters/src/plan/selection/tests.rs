@@ -197,6 +197,19 @@ fn machines_that_were_chosen_stay_in_their_order_when_better_ones_appear() {
 }
 
 #[test]
+fn another_selector_counts_for_those_that_are_still_to_be_chosen() {
+    let machines = ["cp-01", "fast-01", "fast-02", "w-01", "w-02"];
+    let mut world = World::new(named(&["cp-01"]), Some(chosen("w", 2)), &machines).applied();
+    for (count, expected) in [(3, &["w-01", "w-02", "fast-01"][..]), (1, &["w-01"])] {
+        world.observed.cluster.spec.data_plane = Some(chosen("fast", count));
+        world.step();
+        world.step();
+        let selection = selected(&world);
+        assert_eq!(members(&selection, Role::Worker), expected);
+    }
+}
+
+#[test]
 fn a_missing_machine_is_replaced_at_the_end() {
     let mut world = World::new(chosen("cp", 2), None, &["cp-01", "cp-02", "cp-03"]).applied();
     world
