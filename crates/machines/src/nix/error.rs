@@ -29,6 +29,19 @@ pub enum NixError {
         /// How it failed.
         source: ProgramError,
     },
+    /// The evaluation was killed from outside, as the kernel does when memory runs out.
+    #[error(
+        "the evaluation of the flake output {output} was killed, most likely because the memory of the operator ran out; give the operator more than the {} that each evaluation may have (NIO_EVAL_MEMORY), or lower that: {source}",
+        memory(*ceiling)
+    )]
+    EvaluationKilled {
+        /// The output.
+        output: String,
+        /// How much memory it may have, in bytes.
+        ceiling: u64,
+        /// How it ended.
+        source: ProgramError,
+    },
     /// The derivation does not build on the host.
     #[error("{derivation} does not build on {host} (status {status}):\n{tail}")]
     RemoteBuild {
@@ -114,6 +127,7 @@ impl NixError {
         match self {
             Self::Evaluate { source, .. }
             | Self::EvaluationMemory { source, .. }
+            | Self::EvaluationKilled { source, .. }
             | Self::Build { source, .. }
             | Self::Copy { source, .. }
             | Self::Install { source, .. } => Some(source),
@@ -133,9 +147,9 @@ impl NixError {
             return ConfigurationReason::TimedOut;
         }
         match self {
-            Self::Evaluate { .. } | Self::EvaluationMemory { .. } => {
-                ConfigurationReason::EvaluationFailed
-            }
+            Self::Evaluate { .. }
+            | Self::EvaluationMemory { .. }
+            | Self::EvaluationKilled { .. } => ConfigurationReason::EvaluationFailed,
             Self::Build { .. } | Self::RemoteBuild { .. } | Self::Session { .. } => {
                 ConfigurationReason::BuildFailed
             }
@@ -168,7 +182,10 @@ impl Categorized for NixError {
             Self::Bridge(error) => error.category(),
             Self::InstallerMissing { .. } => Category::Waiting,
             Self::UnexpectedAnswer { .. } => Category::Bug,
-            Self::Session { .. } | Self::Copy { .. } | Self::Storage { .. } => Category::Transient,
+            Self::EvaluationKilled { .. }
+            | Self::Session { .. }
+            | Self::Copy { .. }
+            | Self::Storage { .. } => Category::Transient,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Many machines are outputs of one flake, and most of what evaluating costs is the same for all
 //! of them. Outputs of the same tree that wait for their turn, and those that others are about to
 //! ask for, are evaluated together, in one process; what was evaluated is remembered. A process
-//! that needs more memory than it may have is tried again with fewer outputs.
+//! that needs more memory than it may have, or is killed for it, is tried again with fewer outputs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -16,7 +16,7 @@ use nico_api::names::{FlakeAttribute, StorePath};
 use super::error::NixError;
 use super::local::{Nix, store_path, turn, unexpected};
 use crate::configuration::metrics::BuildType;
-use crate::program::{self, Redactor};
+use crate::program::{self, ProgramError, Redactor};
 
 /// How long an evaluation is remembered. Inputs that a flake does not lock may change meanwhile;
 /// Nix itself looks for newer ones as rarely.
@@ -190,8 +190,8 @@ impl Nix {
     /// `others` are the outputs of the same tree that will be asked for, too.
     ///
     /// # Errors
-    /// [`NixError::Evaluate`], [`NixError::EvaluationMemory`], or
-    /// [`NixError::UnexpectedAnswer`] when it is no derivation.
+    /// [`NixError::Evaluate`], [`NixError::EvaluationMemory`], [`NixError::EvaluationKilled`],
+    /// or [`NixError::UnexpectedAnswer`] when it is no derivation.
     pub async fn evaluate(
         &self,
         tree: &Tree<'_>,
@@ -228,7 +228,7 @@ impl Nix {
                     }
                     outputs.separate();
                 }
-                Err(NixError::EvaluationMemory { .. }) => {
+                Err(NixError::EvaluationMemory { .. } | NixError::EvaluationKilled { .. }) => {
                     let smaller = (group.len() / 2).max(1);
                     tracing::info!(outputs = smaller, "evaluating fewer outputs in one process");
                     self.evaluations.group.fetch_min(smaller, Ordering::Relaxed);
@@ -298,17 +298,25 @@ impl Nix {
         self.metrics
             .built(BuildType::Evaluate, answer.is_ok(), started.elapsed());
         let output = format!("nixosConfigurations.{shown}");
-        answer.map_err(|source| {
-            if source.says_out_of_memory() {
-                NixError::EvaluationMemory {
-                    output,
-                    ceiling: memory,
-                    source,
-                }
-            } else {
-                NixError::Evaluate { output, source }
-            }
-        })
+        answer.map_err(|source| evaluation_error(output, memory, source))
+    }
+}
+
+fn evaluation_error(output: String, ceiling: u64, source: ProgramError) -> NixError {
+    if source.says_out_of_memory() {
+        NixError::EvaluationMemory {
+            output,
+            ceiling,
+            source,
+        }
+    } else if source.was_killed() {
+        NixError::EvaluationKilled {
+            output,
+            ceiling,
+            source,
+        }
+    } else {
+        NixError::Evaluate { output, source }
     }
 }
 

@@ -112,6 +112,30 @@ impl Fixture {
         let others = others.iter().map(|name| name.parse().unwrap()).collect();
         self.nix.evaluate(&tree, &attribute, &others, &secret).await
     }
+
+    /// Waits until an evaluation runs, and kills it as the kernel does when memory runs out.
+    async fn kill_the_evaluation(&self) {
+        let ours = self.directory.path().to_string_lossy().into_owned();
+        let evaluates = |process: &PathBuf| {
+            let command = std::fs::read(process.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains(&ours)
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while tokio::time::Instant::now() < deadline {
+            let mut processes = std::fs::read_dir("/proc")
+                .unwrap()
+                .flatten()
+                .map(|it| it.path());
+            if let Some(process) = processes.find(evaluates) {
+                let id = process.file_name().unwrap().to_string_lossy();
+                let id = rustix::process::Pid::from_raw(id.parse().unwrap()).unwrap();
+                rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("no evaluation was started");
+    }
 }
 
 /// A flake whose output `web.example` runs `script` to build.
@@ -259,4 +283,25 @@ async fn an_evaluation_that_needs_too_much_memory_is_told_from_other_mistakes() 
     assert_eq!(error.category(), Category::InvalidInput);
     let said = error.to_string();
     assert!(said.contains("400 MiB (NIO_EVAL_MEMORY"), "{said}");
+}
+
+#[tokio::test]
+async fn an_evaluation_that_is_killed_is_tried_again_with_advice_about_memory() {
+    if nix_is_missing() {
+        return;
+    }
+    let endless = "{ outputs = { self }: { nixosConfigurations.web.config.system.build.toplevel.drvPath = \
+        let many = builtins.genList (x: x) 100000; sum = builtins.foldl' (a: b: a + b) 0; \
+        in toString (sum (map (_: sum many) many)); }; }";
+    let fixture = fixture(endless);
+    let (evaluated, ()) = tokio::join!(fixture.evaluate("web"), fixture.kill_the_evaluation());
+    let error = evaluated.unwrap_err();
+    assert!(
+        matches!(error, NixError::EvaluationKilled { .. }),
+        "{error}"
+    );
+    assert_eq!(error.category(), Category::Transient);
+    let said = error.to_string();
+    assert!(said.contains("400 MiB"), "{said}");
+    assert!(said.contains("NIO_EVAL_MEMORY"), "{said}");
 }
