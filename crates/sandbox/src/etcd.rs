@@ -1,7 +1,7 @@
 //! One member of the etcd that the control planes of a cluster share.
 //!
 //! The first control plane begins a new etcd where nobody has one yet; every other joins what
-//! there is. A member whose data is there goes on with it. One that lost its data takes the place
+//! there is, first without a vote, one after the other. A member whose data is there goes on with it. One that lost its data takes the place
 //! of what it was.
 
 use std::convert::Infallible;
@@ -14,6 +14,7 @@ use http::Request;
 use kube::{Client, Config};
 use nico_runtime::shutdown::{self, SecondSignal};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -79,7 +80,7 @@ pub async fn etcd(options: EtcdOptions) -> Result<(), EtcdError> {
         Vec::new()
     } else {
         tokio::select! {
-            membership = join(&options, &own) => membership?,
+            membership = join(&options, &own) => membership,
             () = stop.cancelled() => return Ok(()),
         }
     };
@@ -96,29 +97,55 @@ pub async fn etcd(options: EtcdOptions) -> Result<(), EtcdError> {
     Err(EtcdError::Ended(ended))
 }
 
+/// What a control plane says to one that wants to join its etcd.
+enum Reply {
+    /// It runs none.
+    NoEtcd,
+    /// There is one, which takes in nobody now.
+    NotNow,
+    /// It is in; the options that say so.
+    Joined(Vec<String>),
+}
+
 /// Becomes a member of what there is, or of something new; gives the options that say so.
-async fn join(options: &EtcdOptions, own: &Peer) -> Result<Vec<String>, EtcdError> {
+///
+/// Something new is begun only where no control plane has anything: two of them would each take
+/// half of what is written.
+async fn join(options: &EtcdOptions, own: &Peer) -> Vec<String> {
     let is_first = options.peers.first() == Some(own);
     loop {
+        let mut is_there = false;
         for peer in options.peers.iter().filter(|peer| *peer != own) {
-            if let Some(membership) = join_through(peer, own).await {
-                return Ok(membership);
+            match join_through(peer, own).await {
+                Reply::NoEtcd => {}
+                Reply::NotNow => is_there = true,
+                Reply::Joined(membership) => return membership,
             }
         }
-        if is_first {
-            return Ok(membership(&[(own.0.clone(), peer_url(own))], "new"));
+        if is_first && !is_there {
+            return membership(&[(own.0.clone(), peer_url(own))], "new");
         }
         sleep(PAUSE).await;
     }
 }
 
-/// Asks one member to let this one in; none if it does not answer or cannot now.
-async fn join_through(peer: &Peer, own: &Peer) -> Option<Vec<String>> {
+/// Asks one member to let this one in.
+async fn join_through(peer: &Peer, own: &Peer) -> Reply {
+    let connected = timeout(ANSWER, TcpStream::connect((peer.1, CLIENT_PORT))).await;
+    if !matches!(connected, Ok(Ok(_))) {
+        return Reply::NoEtcd;
+    }
+    let joined = add_learner(peer, own).await;
+    joined.map_or(Reply::NotNow, Reply::Joined)
+}
+
+/// Adds this member, as one without a vote: one that does not come would cost the others their
+/// quorum. There may be one such at a time. None if it cannot be done now.
+async fn add_learner(peer: &Peer, own: &Peer) -> Option<Vec<String>> {
     let client = client(peer)?;
-    let found = ask(&client, "/v3/cluster/member/list", json!({})).await?;
     let url = peer_url(own);
     let mut members: Vec<(String, String)> = Vec::new();
-    for member in found["members"].as_array().into_iter().flatten() {
+    for member in members_at(&client).await? {
         let of = member["peerURLs"][0].as_str().unwrap_or_default();
         if of == url {
             let request = json!({"ID": member["ID"]});
@@ -128,14 +155,33 @@ async fn join_through(peer: &Peer, own: &Peer) -> Option<Vec<String>> {
             members.push((name.to_owned(), of.to_owned()));
         }
     }
-    ask(
-        &client,
-        "/v3/cluster/member/add",
-        json!({"peerURLs": [url]}),
-    )
-    .await?;
+    let request = json!({"peerURLs": [url], "isLearner": true});
+    ask(&client, "/v3/cluster/member/add", request).await?;
     members.push((own.0.clone(), url));
     Some(membership(&members, "existing"))
+}
+
+async fn members_at(client: &Client) -> Option<Vec<Value>> {
+    let found = ask(client, "/v3/cluster/member/list", json!({})).await?;
+    found["members"].as_array().cloned()
+}
+
+/// Asks the others to give this member a vote. They do it once it knows what they know.
+async fn ask_for_vote(options: &EtcdOptions, own: &Peer) {
+    let url = peer_url(own);
+    for peer in options.peers.iter().filter(|peer| *peer != own) {
+        let Some(client) = client(peer) else {
+            continue;
+        };
+        let members = members_at(&client).await.unwrap_or_default();
+        let learner = members
+            .iter()
+            .find(|member| member["peerURLs"][0] == *url && member["isLearner"] == true);
+        if let Some(learner) = learner {
+            let request = json!({"ID": learner["ID"]});
+            ask(&client, "/v3/cluster/member/promote", request).await;
+        }
+    }
 }
 
 fn membership(members: &[(String, String)], state: &str) -> Vec<String> {
@@ -172,6 +218,7 @@ fn start(options: &EtcdOptions, own: &Peer, membership: &[String]) -> Result<Chi
 /// Writes the file that says so as soon as the member takes part in a quorum.
 async fn report(options: &EtcdOptions, own: &Peer) -> Infallible {
     while !has_quorum(own).await || std::fs::write(&options.ready, "").is_err() {
+        ask_for_vote(options, own).await;
         sleep(PAUSE).await;
     }
     std::future::pending().await

@@ -2,7 +2,7 @@
 //! somebody writes and reads through the kubeconfig all the time.
 
 mod balancer;
-mod leader;
+mod etcd;
 mod user;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -72,6 +72,7 @@ impl World {
         lab.apply(&lab.cluster("home").replace("spec:\n", &endpoint))
             .await?;
         condition(&lab.clusters(), "home", "Ready", "True").await?;
+        etcd::ensure_one(&planes).await?;
         let secret = lab.secrets().get("home-kubeconfig").await?;
         let kubeconfig = secret.data.unwrap_or_default().remove("kubeconfig");
         let kubeconfig = String::from_utf8(kubeconfig.context("no kubeconfig")?.0)?;
@@ -124,7 +125,7 @@ async fn a_push_rolls_five_nodes_and_no_write_is_lost() -> Result<()> {
     };
     lab.run(async |lab| {
         let world = World::create(lab).await?;
-        let leader = leader::Watch::start(&control_planes(lab)?)?;
+        let leader = etcd::Watch::start(&control_planes(lab)?)?;
         let user = User::start(world.user.clone());
 
         let commit = push_version(lab, "1.33.1+k3s1")?;

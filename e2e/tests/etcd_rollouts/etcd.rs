@@ -1,11 +1,11 @@
-//! Watches whether the etcd of a cluster has a leader.
+//! The etcd of a cluster: whether it is one, and whether it has a leader.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use kube::{Client, Config};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -14,6 +14,24 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 /// A member that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(1);
+
+/// Makes sure that these are the members of one etcd, all with a vote.
+///
+/// # Errors
+/// When one of them does not answer, or is a member of something else.
+pub(crate) async fn ensure_one(members: &[Ipv4Addr]) -> Result<()> {
+    let mut clusters = Vec::new();
+    for member in members {
+        let list = ask(&client(*member)?, "/v3/cluster/member/list").await?;
+        let voters = list["members"].as_array().into_iter().flatten();
+        let voters = voters.filter(|member| member["isLearner"] != json!(true));
+        ensure!(voters.count() == members.len(), "{member}: {list}");
+        clusters.push(list["header"]["cluster_id"].clone());
+    }
+    clusters.dedup();
+    ensure!(clusters.len() == 1, "several clusters: {clusters:?}");
+    Ok(())
+}
 
 /// Looks until it is asked.
 pub(crate) struct Watch {
@@ -65,9 +83,11 @@ async fn longest_without(members: Vec<Client>, stop: CancellationToken) -> Durat
 }
 
 async fn knows_a_leader(member: &Client) -> bool {
-    let Ok(request) = http::Request::post("/v3/maintenance/status").body(b"{}".to_vec()) else {
-        return false;
-    };
-    let status: Result<Value, _> = member.request(request).await;
+    let status = ask(member, "/v3/maintenance/status").await;
     status.is_ok_and(|status| status["leader"].as_str().is_some_and(|id| id != "0"))
+}
+
+async fn ask(member: &Client, path: &str) -> Result<Value> {
+    let request = http::Request::post(path).body(b"{}".to_vec())?;
+    Ok(member.request(request).await?)
 }
