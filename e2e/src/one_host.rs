@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nico_api::NixosConfiguration;
-use nico_sandbox::host::Host;
+use nico_sandbox::host::{Host, Init};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
@@ -205,6 +205,31 @@ impl OneHost {
         let text = text.replace("SetEnv PATH=", "SetEnv PATH=/var/programs:");
         std::fs::write(&config, text)?;
         self.on_host("mkdir /var/programs")?;
+        self.power_cycle()
+    }
+
+    /// Starts the host anew, with systemd as its first process.
+    ///
+    /// # Errors
+    /// When it does not come up with it.
+    pub fn with_systemd(&mut self) -> Result<()> {
+        let host = self.lab.stack.sandbox_mut().host_mut("m");
+        host.context("the host")?.set_init(Init::Systemd);
+        self.power_cycle()
+    }
+
+    /// Waits until the host shuts itself down, and powers it on, as a real one does that
+    /// reboots.
+    ///
+    /// # Errors
+    /// When it does not, or does not come up.
+    pub async fn rebooted(&mut self) -> Result<()> {
+        let stack = &mut self.lab.stack;
+        eventually("the host reboots", async || {
+            let host = stack.sandbox_mut().host_mut("m");
+            Ok((!host.context("the host")?.is_on()).then_some(()))
+        })
+        .await?;
         self.power_cycle()
     }
 

@@ -2,26 +2,16 @@
 //! that started it.
 
 use anyhow::{Result, ensure};
-use nico_e2e::{OneHost, eventually, skipped};
+use nico_e2e::{OneHost, eventually, skipped, skipped_without};
 use serde_json::json;
 
 /// What a configuration does that cuts its host off.
 const CUT_OFF: &str = "ip link set eth0 down";
 
-/// A stand-in for a `systemd-run` that starts a transient unit: the service manager has it, and
-/// no session.
-const SYSTEMD_RUN: &str = r#"#!/bin/sh
-echo "systemd-run $*" >>/var/starters
-while :; do
-  case $1 in
-  --*) shift ;;
-  *) break ;;
-  esac
-done
-setsid "$@" </dev/null >/dev/null 2>&1 &
-"#;
+/// What a host with systemd needs.
+const SYSTEMD: &[(&str, &str)] = &[("systemctl", "systemd")];
 
-/// One that cannot reach its service manager.
+/// A `systemd-run` that cannot reach its service manager.
 const BROKEN_SYSTEMD_RUN: &str = r#"#!/bin/sh
 echo "systemd-run" >>/var/starters
 echo "Failed to connect to bus" >&2
@@ -34,8 +24,8 @@ exec /usr/bin/nohup "$@"
 "#;
 
 /// Applies a system, lets another one cut the host off while nobody is there to confirm it, and
-/// gives how guards were started.
-async fn heals_by_itself(one: &mut OneHost) -> Result<String> {
+/// looks at that.
+async fn heals_by_itself(one: &mut OneHost) -> Result<()> {
     let first = one.push("first", "")?;
     one.configure(json!({"activation": {"confirmTimeout": "5s"}}))
         .await?;
@@ -54,24 +44,66 @@ async fn heals_by_itself(one: &mut OneHost) -> Result<String> {
     ensure!(message.contains("nobody confirmed it"), "{message}");
     let good = one.push("good", "")?;
     one.applied(&good).await?;
-    one.no_guard_is_left().await?;
-    one.on_host("cat /var/starters")
+    one.no_guard_is_left().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_systemd_the_guard_is_a_unit_of_its_own() -> Result<()> {
-    if skipped() {
+    if skipped_without(SYSTEMD) {
         return Ok(());
     }
     let mut one = OneHost::start(&[]).await?;
-    one.with_programs()?;
-    one.program("systemd-run", SYSTEMD_RUN)?;
-    one.on_host("mkdir -p /run/systemd/system")?;
-    let starters = heals_by_itself(&mut one).await?;
-    ensure!(starters.lines().count() >= 3, "{starters}");
-    for line in starters.lines() {
-        ensure!(line.contains("--unit=nio-activation"), "{line}");
+    one.with_systemd()?;
+    heals_by_itself(&mut one).await?;
+    let journal = one.on_host("journalctl --unit=nio-activation --output=cat")?;
+    let started = journal
+        .lines()
+        .filter(|line| line.starts_with("Started ") && line.contains("Activation of a NixOS"));
+    ensure!(started.count() >= 3, "{journal}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activation_that_ends_all_sessions_is_confirmed_in_a_new_one() -> Result<()> {
+    if skipped_without(SYSTEMD) {
+        return Ok(());
     }
+    let mut one = OneHost::start(&[]).await?;
+    one.with_systemd()?;
+    // The unit has no KillMode: with the SSH server ends all that was started in a session.
+    let server = "systemctl show --property=MainPID --value sshd";
+    let before = one.on_host(server)?;
+    let first = one.push("first", "systemctl restart sshd")?;
+    one.configure(json!({})).await?;
+    one.applied(&first).await?;
+    one.no_guard_is_left().await?;
+    ensure!(
+        one.on_host(server)? != before,
+        "the server was not restarted"
+    );
+    ensure!(one.switches()? == ["test first", "boot first"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_reboots_into_a_new_kernel() -> Result<()> {
+    if skipped_without(SYSTEMD) {
+        return Ok(());
+    }
+    let mut one = OneHost::start(&[]).await?;
+    one.with_systemd()?;
+    let first = one.push("first", "")?;
+    one.configure(json!({"activation": {"reboot": "IfNeeded"}}))
+        .await?;
+    one.applied(&first).await?;
+    one.power_cycle()?;
+    one.write("kernel", "second")?;
+    let second = one.push("second", "")?;
+    one.rebooted().await?;
+    let web = one.applied(&second).await?;
+    ensure!(web.status.and_then(|it| it.reboot_required) == Some(false));
+    let booted = one.on_host("cat /run/booted-system/content")?;
+    ensure!(booted == "second", "{booted}");
     Ok(())
 }
 
@@ -84,7 +116,8 @@ async fn a_systemd_that_starts_nothing_is_done_without() -> Result<()> {
     one.with_programs()?;
     one.program("systemd-run", BROKEN_SYSTEMD_RUN)?;
     one.on_host("mkdir -p /run/systemd/system")?;
-    let starters = heals_by_itself(&mut one).await?;
+    heals_by_itself(&mut one).await?;
+    let starters = one.on_host("cat /var/starters")?;
     ensure!(starters.contains("systemd-run"), "{starters}");
     Ok(())
 }
@@ -99,7 +132,8 @@ async fn a_host_without_systemd_and_setsid_keeps_the_guard_by_nohup() -> Result<
     one.program("nohup", NOHUP)?;
     // What is no regular file is no program.
     one.on_host("mount --bind /dev/null /usr/bin/setsid && ! command -v setsid")?;
-    let starters = heals_by_itself(&mut one).await?;
+    heals_by_itself(&mut one).await?;
+    let starters = one.on_host("cat /var/starters")?;
     ensure!(starters.lines().all(|line| line == "nohup"), "{starters}");
     ensure!(starters.lines().count() >= 3, "{starters}");
     Ok(())

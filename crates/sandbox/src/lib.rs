@@ -14,6 +14,7 @@
 //! - [`demo`](demo()), [`up`], [`clean`]: what `nico sandbox` does
 
 mod command;
+mod control_group;
 mod daemon;
 mod demo;
 mod etcd;

@@ -1,8 +1,8 @@
 //! What sandboxes there are, who owns them, and how one is removed.
 //!
 //! Everything that a sandbox makes can be found by its id, without a list that could be out of
-//! date: a directory and an owner's file under [`directory`], network namespaces and an
-//! interface named after it, and processes that carry the id in their environment. A sandbox
+//! date: a directory and an owner's file under [`directory`], network namespaces, control groups
+//! and an interface named after it, and processes that carry the id in their environment. A sandbox
 //! whose owner is gone is a leftover.
 
 use std::fs;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{self, CommandError, MARK, run, wait_for};
+use crate::control_group;
 
 /// Why the files of a sandbox cannot be handled.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum StateError {
     /// A process of the sandbox does not end.
     #[error("processes {0:?} of the sandbox do not end, though they were killed")]
     Unkillable(Vec<u32>),
+    /// There is nothing to make control groups in.
+    #[error("cgroup2 is not mounted on this machine, and a host with systemd needs it")]
+    NoControlGroups,
 }
 
 /// A process, so that its pid cannot be mistaken for that of another that came later.
@@ -141,6 +145,9 @@ pub(crate) fn leftovers() -> Vec<String> {
 /// called for a sandbox that was made in part, and again after a failure.
 pub(crate) fn remove(id: &str) -> Result<(), StateError> {
     kill_processes(id)?;
+    for group in control_group::of_sandbox(id) {
+        control_group::remove(&group)?;
+    }
     for namespace in namespaces(id) {
         run("ip", &["netns", "delete", &namespace])?;
     }

@@ -1,18 +1,20 @@
 #!/bin/sh
-# The first process of a host: builds its file system, leaves the real one, becomes sshd.
+# The first process of a host: builds its file system, leaves the real one, becomes sshd, or
+# systemd that runs sshd.
 #
-# usage: boot.sh ROOT DISK NAME NICO
+# usage: boot.sh ROOT DISK NAME NICO INIT
 #   ROOT  an empty directory, where the file system is put together
 #   DISK  what the host keeps over a reboot: nix, etc, var, root, home, tmp
 #   NAME  the host name
 #   NICO  the nico binary
+#   INIT  sshd or systemd; for systemd, this process is in a control group of the host's own
 #
 # Runs as pid 1 of a new pid namespace, with its own mount, network and uts namespaces. What a
 # host writes ends in DISK or in memory: of the real file system it has only /usr and a few
 # directories of /etc, read-only, and after pivot_root it cannot even name the rest.
 set -eu
 
-root=$1 disk=$2 name=$3 nico=$4
+root=$1 disk=$2 name=$3 nico=$4 init=$5
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 bind() {
@@ -91,11 +93,44 @@ rmdir /real
 
 mkdir -p /run/sshd
 
-# What the boot loader and systemd would do with the system profile.
+# What the boot loader would do with the system profile, and then what systemd would.
 profile=/nix/var/nix/profiles/system
 if [ -e "$profile" ]; then
   ln -s "$(readlink -f "$profile")" /run/booted-system
-  "$profile/bin/switch-to-configuration" test || echo "the system did not start as a whole" >&2
+fi
+switch="$profile/bin/switch-to-configuration test"
+sshd='/usr/sbin/sshd -D -e -f /etc/ssh/sshd_config'
+
+if [ "$init" = sshd ]; then
+  if [ -e "$profile" ]; then
+    $switch || echo "the system did not start as a whole" >&2
+  fi
+  exec $sshd
 fi
 
-exec /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
+mkdir -p /run/systemd/system
+cat >/run/systemd/system/host.target <<END
+[Unit]
+Description=A host of nico sandbox
+Requires=sshd.service system-profile.service
+END
+cat >/run/systemd/system/system-profile.service <<END
+[Unit]
+Description=The services of the system profile
+ConditionPathExists=$profile
+Before=sshd.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-$switch
+END
+cat >/run/systemd/system/sshd.service <<END
+[Unit]
+Description=The SSH server
+[Service]
+ExecStart=$sshd
+END
+# Only now: the new namespace begins at the group of the process that makes it.
+exec unshare --cgroup sh -c '
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  exec env container=nico /lib/systemd/systemd --system --unit=host.target </dev/null'

@@ -1,5 +1,5 @@
 //! One host: a network namespace with an address on the bridge, and mount, pid and uts
-//! namespaces in which an `sshd` with its own host key is process 1.
+//! namespaces in which an `sshd` with its own host key is process 1, or systemd, which runs it.
 //!
 //! What a host writes ends in its own `/nix`, `/etc`, `/var`, `/root`, `/home` and `/tmp`, which
 //! it keeps over a reboot, or in memory. Of the real file system it sees `/usr`, read-only.
@@ -19,6 +19,7 @@ use std::time::Duration;
 use russh::keys::PrivateKey;
 
 use crate::command::{self, CommandError, MARK, wait_for};
+use crate::control_group;
 use crate::network::{Network, NetworkError};
 use crate::state::{self, StateError, file_error};
 
@@ -77,6 +78,16 @@ pub struct HostOptions {
     pub nico: PathBuf,
 }
 
+/// The first process of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Init {
+    /// The SSH server itself, which is up in milliseconds.
+    #[default]
+    Sshd,
+    /// systemd, with the SSH server as its unit `sshd`.
+    Systemd,
+}
+
 /// A host of a sandbox. Powered off when it is dropped; its files go with the sandbox.
 #[derive(Debug)]
 pub struct Host {
@@ -85,6 +96,9 @@ pub struct Host {
     network: Network,
     directory: PathBuf,
     public_key: String,
+    init: Init,
+    /// The control group of a host that is on and has systemd.
+    group: Option<PathBuf>,
     power: Option<Child>,
 }
 
@@ -117,6 +131,8 @@ impl Host {
             network: network.clone(),
             directory,
             public_key,
+            init: Init::default(),
+            group: None,
             power: None,
         };
         host.power_on()?;
@@ -148,15 +164,22 @@ impl Host {
         fs::read_to_string(self.console_file()).unwrap_or_default()
     }
 
+    /// Chooses the first process from the next time on that the host is powered on.
+    pub fn set_init(&mut self, init: Init) {
+        self.init = init;
+    }
+
     /// Powers the host on and waits until its SSH server answers. Starts what the system
     /// profile holds, as a real host does. Does nothing when it is on.
     ///
     /// # Errors
     /// When it does not answer in time.
     pub fn power_on(&mut self) -> Result<(), HostError> {
-        if self.power.is_some() {
+        if self.is_on() {
             return Ok(());
         }
+        // One that went down by itself left something.
+        self.power_off();
         let script = self.directory.join("boot.sh");
         let root = self.directory.join("root");
         fs::create_dir_all(&root).map_err(file_error("create", &root))?;
@@ -166,7 +189,7 @@ impl Host {
             .append(true)
             .open(self.console_file())
             .map_err(file_error("open", &self.console_file()))?;
-        let mut command = Command::new("ip");
+        let mut command = self.ip()?;
         command
             .args(["netns", "exec", &self.namespace()])
             .args(["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork"])
@@ -176,6 +199,10 @@ impl Host {
             .arg(self.disk())
             .arg(&self.options.name)
             .arg(&self.options.nico)
+            .arg(match self.init {
+                Init::Sshd => "sshd",
+                Init::Systemd => "systemd",
+            })
             .env(MARK, &self.sandbox)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -189,7 +216,7 @@ impl Host {
         self.power = Some(child);
         let address = SocketAddr::from((self.address(), 22));
         let up = wait_for(BOOT_DEADLINE, || {
-            if self.has_ended() {
+            if !self.is_on() {
                 return Some(false);
             }
             answers_as_ssh(address).then_some(true)
@@ -211,6 +238,17 @@ impl Host {
         {
             tracing::warn!(host = self.options.name, %error, "cannot power off");
         }
+        if let Some(group) = self.group.take()
+            && let Err(error) = control_group::remove(&group)
+        {
+            tracing::warn!(host = self.options.name, %error, "something of the host remains");
+        }
+    }
+
+    /// Whether the host is on: it is not after it was powered off, or shut itself down.
+    pub fn is_on(&mut self) -> bool {
+        let power = self.power.as_mut();
+        power.is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// Stops the SSH server from answering: connections are opened, and then nothing comes.
@@ -295,10 +333,19 @@ impl Host {
         self.directory.join("console.log")
     }
 
-    fn has_ended(&mut self) -> bool {
-        self.power
-            .as_mut()
-            .is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    /// The program `ip`, to be given arguments; in a control group of the host's own if the host
+    /// needs one.
+    fn ip(&mut self) -> Result<Command, StateError> {
+        if self.init == Init::Sshd {
+            return Ok(Command::new("ip"));
+        }
+        let group = control_group::create(&self.sandbox, &self.options.name)?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec ip "$@""#])
+            .arg(&group);
+        self.group = Some(group);
+        Ok(command)
     }
 }
 
