@@ -14,7 +14,8 @@ use crate::yaml::Node;
 
 use super::limits::{self, Spent};
 use super::object::{Id, Object};
-use super::references::{self, Reference, Unclear};
+use super::reference_fields::Reference;
+use super::references::{self, Unclear};
 use super::{Build, field_paths, hash, kustomization, remote};
 
 /// Builds the kustomization in `folder`, a path from the repository's root. None where the folder
@@ -66,6 +67,16 @@ impl<'a> Builds<'a> {
         builder.files.extend(builder.kustomization_in(folder));
         let mut objects = Vec::new();
         builder.accumulate_root(root, folder, &mut objects);
+        builder.finish(objects)
+    }
+
+    /// Objects that are not in the repository, changed as a kustomization would that has them.
+    pub(crate) fn transform(&self, root: &Node, mut objects: Vec<Object>) -> Build {
+        let mut builder = Builder::new(self);
+        for finding in kustomization::check(root) {
+            builder.report(finding);
+        }
+        builder.run_transformers(root, ".", &mut objects);
         builder.finish(objects)
     }
 }

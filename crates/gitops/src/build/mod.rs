@@ -21,6 +21,7 @@ mod names;
 mod namespace;
 mod object;
 mod patches;
+mod reference_fields;
 mod references;
 mod remote;
 mod replacements;
