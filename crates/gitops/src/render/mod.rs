@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use crate::build::{Object, is_namespaced};
+use crate::build::{Builds, Object, is_namespaced};
 use crate::finding::Finding;
 use crate::graph::Graph;
 use crate::load::{self, Repository};
@@ -42,6 +42,9 @@ pub struct Chart {
     pub namespace: String,
     /// The values as JSON; what comes later counts more.
     pub values: Vec<serde_json::Value>,
+    /// What changes the objects before they are installed, each as a kustomization of patches and
+    /// images.
+    pub post_renderers: Vec<Node>,
     /// Where a person has named the chart.
     pub at: Location,
 }
@@ -116,8 +119,12 @@ pub fn check(
             printed => Ok(printed?),
         };
         rendering.rendered += 1;
-        let found = match printed.and_then(|printed| objects(&chart, &printed)) {
-            Ok(objects) => schema::check_rendered(&objects, release.cluster, settings),
+        let installed = printed.and_then(|printed| objects(repository, &chart, &printed));
+        let found = match installed {
+            Ok((objects, mut findings)) => {
+                findings.extend(schema::check_rendered(&objects, release.cluster, settings));
+                findings
+            }
             Err(why) => vec![refused(&chart, &why)],
         };
         let about = |finding: Finding| finding.about(release.object);
@@ -171,23 +178,133 @@ fn chart(repository: &Repository, graph: &Graph, release: &Object) -> Result<Cha
         name: name.unwrap_or_else(|| release.name().to_owned()),
         namespace: namespace.to_owned(),
         values,
+        post_renderers: post_renderers(release),
         at: release.spec_field_at("chart"),
     })
 }
 
-/// The objects in what `helm template` has printed. The error says why it cannot be read.
-pub fn objects(chart: &Chart, printed: &str) -> Result<Vec<Object>, String> {
+fn post_renderers(release: &Object) -> Vec<Node> {
+    let all = release
+        .spec(&["postRenderers"])
+        .map_or(&[][..], Node::items);
+    let kustomizations = all.iter().filter_map(|entry| entry.get("kustomize"));
+    kustomizations.cloned().collect()
+}
+
+/// The objects in what `helm template` has printed, and what is wrong with the post renderers. The
+/// error says why it cannot be read.
+pub fn objects(
+    repository: &Repository,
+    chart: &Chart,
+    printed: &str,
+) -> Result<(Vec<Object>, Vec<Finding>), String> {
     let parsed = load::parse(chart.at.file, printed);
     if let Some(finding) = parsed.findings.first() {
         return Err(format!("what it makes is not YAML: {}", finding.message));
     }
-    let objects = parsed.documents.into_iter().filter_map(|mut document| {
-        document.place_all(chart.at);
-        let mut object = Object::new(document)?;
-        if is_namespaced(&object) && object.namespace().is_empty() {
+    let documents = parsed.documents.into_iter();
+    let mut objects: Vec<Object> = documents
+        .filter_map(|mut document| {
+            document.place_all(chart.at);
+            Object::new(document)
+        })
+        .collect();
+    let mut findings = Vec::new();
+    for kustomization in &chart.post_renderers {
+        let changed = Builds::new(repository).transform(kustomization, objects);
+        objects = changed.objects;
+        findings.extend(changed.findings);
+    }
+    for object in &mut objects {
+        if is_namespaced(object) && object.namespace().is_empty() {
             object.move_to(&chart.namespace, chart.at);
         }
-        Some(object)
-    });
-    Ok(objects.collect())
+    }
+    Ok((objects, findings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::RawFile;
+
+    const RELEASE: &str = "\
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: app}
+spec:
+  chart: {}
+  postRenderers:
+  - kustomize:
+      images: [{name: app, newTag: v2}]
+  - kustomize:
+      patches:
+      - target: {kind: Deployment}
+        patch: '[{op: add, path: /spec/replicas, value: 3}]'
+      - patch: |
+          apiVersion: v1
+          kind: Service
+          metadata: {name: SERVICE}
+          spec: {type: NodePort}
+";
+
+    const PRINTED: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app}
+spec: {template: {spec: {containers: [{name: app, image: 'app:v1'}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: other}
+";
+
+    /// What is installed when the chart makes [`PRINTED`], and which rules are broken in which lines.
+    fn installed(release: &str) -> (Vec<Object>, Vec<(&'static str, usize)>) {
+        let repository = Repository::from_files([RawFile {
+            path: "release.yaml".to_owned(),
+            content: Ok(release.as_bytes().to_vec()),
+        }]);
+        let file = repository.sources.find("release.yaml").unwrap();
+        let release = repository.documents_of(file)[0].root.clone();
+        let release = Object::new(release).unwrap();
+        let chart = Chart {
+            folder: "chart".to_owned(),
+            name: "app".to_owned(),
+            namespace: "media".to_owned(),
+            values: Vec::new(),
+            post_renderers: post_renderers(&release),
+            at: release.spec_field_at("chart"),
+        };
+        let (objects, findings) = objects(&repository, &chart, PRINTED).unwrap();
+        let place = |finding: &Finding| {
+            let position = repository.sources.position(finding.location);
+            (finding.rule.id, position.line)
+        };
+        (objects, findings.iter().map(place).collect())
+    }
+
+    #[test]
+    fn post_renderers_change_what_the_chart_makes() {
+        let (objects, findings) = installed(&RELEASE.replace("SERVICE", "app"));
+        assert!(findings.is_empty(), "{findings:?}");
+        let [deployment, service] = &objects[..] else {
+            panic!("{objects:?}");
+        };
+        let spec = deployment.node.get("spec").unwrap().to_json();
+        assert_eq!(spec["replicas"], 3);
+        assert_eq!(spec["template"]["spec"]["containers"][0]["image"], "app:v2");
+        assert_eq!(
+            service.spec(&["type"]).and_then(Node::text),
+            Some("NodePort")
+        );
+        let namespaces = [deployment.namespace(), service.namespace()];
+        assert_eq!(namespaces, ["media", "other"]);
+    }
+
+    #[test]
+    fn a_post_renderer_that_changes_nothing_is_a_finding_where_it_stands() {
+        let (_, findings) = installed(&RELEASE.replace("SERVICE", "ap"));
+        assert_eq!(findings, [("BLD001", 13)]);
+    }
 }
