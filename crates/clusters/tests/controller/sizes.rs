@@ -14,7 +14,7 @@ use crate::lab::{COMMIT, Lab, eventually_within};
 const NEXT: &str = "3333333333333333333333333333333333333333";
 
 /// For a cluster of hundreds of machines on a computer that does much else.
-const DEADLINE: Duration = Duration::from_secs(240);
+const DEADLINE: Duration = Duration::from_secs(480);
 
 async fn rolls(control_planes: usize, workers: usize) {
     let names = |role: &str, count: usize| -> Vec<String> {
