@@ -244,7 +244,7 @@ spec:
       - patch: |
           apiVersion: v1
           kind: Service
-          metadata: {name: SERVICE}
+          metadata: {name: SERVICE, namespace: other}
           spec: {type: NodePort}
 ";
 
@@ -305,6 +305,6 @@ metadata: {name: app, namespace: other}
     #[test]
     fn a_post_renderer_that_changes_nothing_is_a_finding_where_it_stands() {
         let (_, findings) = installed(&RELEASE.replace("SERVICE", "ap"));
-        assert_eq!(findings, [("BLD001", 13)]);
+        assert_eq!(findings, [("BLD001", 14)]);
     }
 }
